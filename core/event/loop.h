@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* An event loop: one thread, one libevent base without locks, a clock, and an end to each turn.
+ *
+ *     turn:  wait for events -> read the clock -> run callbacks (sockets, mailbox, timers)
+ *            -> run deferred tasks until none is left -> next turn
+ *
+ * Everything else on this floor hangs on a loop. Nothing here blocks but the wait itself.
+ * Thread: the thread that runs the loop, unless a function says otherwise; a loop belongs to
+ * whichever thread first turns it, and before that to the one that made it. */
+#ifndef WEIR_EVENT_LOOP_H
+#define WEIR_EVENT_LOOP_H
+
+#include <stdint.h>
+
+#include <weir/api.h>
+
+#include "base/clock.h"
+
+struct event_base;
+struct loop;
+
+/* Bytes of loop_scratch(). */
+#define LOOP_SCRATCH_BYTES 65536u
+
+/* A call to make at the end of this turn. Embedded in its object; linked at most once. */
+struct loop_task {
+    void (*fn)(struct loop_task *task);
+    struct loop_task *next, *previous; /* loop's; NULL when not queued */
+};
+
+/* `clock` is borrowed and outlives the loop; NULL is clock_system(). Returns 0 or a negative
+ * errno. */
+WEIR_MUST_USE int loop_new(const struct clock *clock, struct loop **out);
+void loop_free(struct loop *loop); /* NULL: nothing. Timers and tasks must be gone. */
+
+/* Turns until loop_stop(). */
+void loop_run(struct loop *loop);
+
+/* One turn; with `wait` it blocks until an event or a timer is due, without it only what is
+ * ready now runs. For tests and for draining. Returns false once loop_stop() was called. */
+bool loop_turn(struct loop *loop, bool wait);
+
+/* Ends loop_run() after the current turn. Any thread. */
+void loop_stop(struct loop *loop);
+
+/* True on the loop's own thread. Any thread. */
+bool loop_is_current(const struct loop *loop);
+
+/* The monotonic time at which this turn began to run callbacks, and the clock itself. */
+uint64_t loop_now_ns(const struct loop *loop);
+const struct clock *loop_clock(const struct loop *loop);
+
+/* libevent's base, for the net floor to register descriptors. Borrowed. */
+struct event_base *loop_base(struct loop *loop);
+
+/* LOOP_SCRATCH_BYTES of memory that whoever is called may use until it returns. */
+char *loop_scratch(struct loop *loop);
+
+/* Runs task->fn once at the end of this turn, after all callbacks; queued twice is queued once.
+ * Tasks run in the order in which they were queued; one queued by a task runs in the same turn,
+ * after the others. */
+void loop_defer(struct loop *loop, struct loop_task *task);
+void loop_undefer(struct loop *loop, struct loop_task *task); /* not queued: nothing */
+
+/* Turns so far: what a watchdog looks at. Any thread. */
+uint64_t loop_turns(const struct loop *loop);
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/slice.h"
+
+#include <errno.h>
+
+#include "support/unit.h"
+
+static int freed;
+
+static void
+count_free(struct hold *hold)
+{
+    (void)hold;
+    freed++;
+}
+
+START_TEST(frees_the_bytes_with_the_last_reference)
+{
+    struct hold hold;
+    hold_init(&hold, count_free);
+    struct slice whole = slice_of(&hold, WEIR_STR("abcdef"));
+    hold_unref(&hold);
+    struct slice part = slice_part(&whole, 2, 3);
+    slice_drop(&whole);
+    ck_assert_int_eq(freed, 0);
+    ck_assert(weir_str_eq(weir_str_make(part.ptr, part.len), WEIR_STR("cde")));
+    slice_drop(&part);
+    ck_assert_int_eq(freed, 1);
+    slice_drop(&part); /* empty: harmless */
+    ck_assert_int_eq(freed, 1);
+}
+END_TEST
+
+static void
+check_content(struct slice_queue *queue, const char *want)
+{
+    char text[256];
+    size_t len = 0;
+    for (uint32_t i = 0; i < queue->count; i++) {
+        struct slice *slice = slice_queue_at(queue, i);
+        memcpy(text + len, slice->ptr, slice->len);
+        len += slice->len;
+    }
+    ck_assert_uint_eq(queue->bytes, len);
+    ck_assert(weir_str_eq(weir_str_make(text, len), weir_str_from(want)));
+}
+
+START_TEST(keeps_order_while_it_grows_and_wraps)
+{
+    struct slice_queue queue;
+    slice_queue_init(&queue);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(slice_queue_push(&queue, slice_static(WEIR_STR("ab"))), 0);
+    }
+    slice_queue_consume(&queue, 3);
+    for (int i = 0; i < 9; i++) {
+        struct slice slice;
+        ck_assert_int_eq(slice_copy(weir_str_make("012345678" + i, 1), &slice), 0);
+        ck_assert_int_eq(slice_queue_push(&queue, slice), 0);
+    }
+    check_content(&queue, "bab012345678");
+    slice_queue_consume(&queue, 5);
+    check_content(&queue, "2345678");
+    slice_queue_fini(&queue);
+    check_content(&queue, "");
+}
+END_TEST
+
+START_TEST(moves_bytes_between_queues_splitting_slices)
+{
+    struct slice_queue from, to;
+    slice_queue_init(&from);
+    slice_queue_init(&to);
+    ck_assert_int_eq(slice_queue_push(&from, slice_static(WEIR_STR("hello"))), 0);
+    ck_assert_int_eq(slice_queue_push(&from, slice_static(WEIR_STR("world"))), 0);
+    ck_assert_int_eq(slice_queue_move(&from, &to, 7), 0);
+    check_content(&to, "hellowo");
+    check_content(&from, "rld");
+    slice_queue_fini(&from);
+    slice_queue_fini(&to);
+}
+END_TEST
+
+START_TEST(needs_no_allocation_for_a_few_slices)
+{
+    struct slice_queue queue;
+    slice_queue_init(&queue);
+    uint64_t before = failalloc_count();
+    for (int i = 0; i < SLICE_QUEUE_INLINE; i++) {
+        ck_assert_int_eq(slice_queue_push(&queue, slice_static(WEIR_STR("x"))), 0);
+    }
+    ck_assert_uint_eq(failalloc_count(), before);
+    slice_queue_fini(&queue);
+}
+END_TEST
+
+START_TEST(drops_the_slice_when_it_cannot_grow)
+{
+    struct hold hold;
+    hold_init(&hold, count_free);
+    freed = 0;
+    struct slice_queue queue;
+    slice_queue_init(&queue);
+    int pushed = 0;
+    failalloc_fail_nth(1);
+    for (int i = 0; i < 6; i++) {
+        pushed += slice_queue_push(&queue, slice_of(&hold, WEIR_STR("x"))) == 0;
+    }
+    ck_assert(failalloc_has_failed());
+    failalloc_fail_nth(0);
+    ck_assert_int_eq(pushed, 5); /* the first past the inline ones failed, the next grew */
+    ck_assert_uint_eq(hold.references, 6);
+    slice_queue_fini(&queue);
+    hold_unref(&hold);
+    ck_assert_int_eq(freed, 1);
+}
+END_TEST
+
+static void
+add_tests(TCase *tests)
+{
+    tcase_add_test(tests, frees_the_bytes_with_the_last_reference);
+    tcase_add_test(tests, keeps_order_while_it_grows_and_wraps);
+    tcase_add_test(tests, moves_bytes_between_queues_splitting_slices);
+    tcase_add_test(tests, needs_no_allocation_for_a_few_slices);
+    tcase_add_test(tests, drops_the_slice_when_it_cannot_grow);
+}
+
+UNIT_MAIN("base/slice", add_tests)
