@@ -329,16 +329,15 @@ wheel_run(struct timers *timers, uint64_t now_ns)
 static uint64_t
 wheel_next_s(const struct timers *timers)
 {
-    for (uint64_t ahead = 1; ahead < WHEEL_SLOTS;) {
+    for (uint64_t ahead = 1;;) {
         uint64_t slot = (timers->visited_s + ahead) % WHEEL_SLOTS;
         uint64_t word = timers->occupied[slot / 64] >> slot % 64;
         if (word != 0) {
             return timers->visited_s + ahead + (uint64_t)__builtin_ctzll(word);
         }
         ahead += 64 - slot % 64;
+        WEIR_ASSERT(ahead < WHEEL_SLOTS);
     }
-    WEIR_ASSERT(!"an occupied slot");
-    return timers->visited_s + 1;
 }
 
 uint64_t
