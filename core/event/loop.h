@@ -10,6 +10,7 @@
 #ifndef WEIR_EVENT_LOOP_H
 #define WEIR_EVENT_LOOP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <weir/api.h>
@@ -22,7 +23,8 @@ struct loop;
 /* Bytes of loop_scratch(). */
 #define LOOP_SCRATCH_BYTES 65536u
 
-/* A call to make at the end of this turn. Embedded in its object; linked at most once. */
+/* A call to make at the end of this turn. Embedded in its object, all zero but for `fn` before
+ * first use; linked at most once. */
 struct loop_task {
     void (*fn)(struct loop_task *task);
     struct loop_task *next, *previous; /* loop's; NULL when not queued */
@@ -40,13 +42,19 @@ void loop_run(struct loop *loop);
  * ready now runs. For tests and for draining. Returns false once loop_stop() was called. */
 bool loop_turn(struct loop *loop, bool wait);
 
-/* Ends loop_run() after the current turn. Any thread. */
+/* Ends loop_run() after the current turn, or at once when it is yet to be called; no turn waits
+ * any more. Any thread. */
 void loop_stop(struct loop *loop);
+
+/* From now on the loop belongs to the calling thread: to free it and what hangs on it after its
+ * own thread has been joined. Nobody may be using it. */
+void loop_adopt(struct loop *loop);
 
 /* True on the loop's own thread. Any thread. */
 bool loop_is_current(const struct loop *loop);
 
-/* The monotonic time at which this turn began to run callbacks, and the clock itself. */
+/* The monotonic time of this turn, read from the clock when first asked for after the wait and
+ * the same until the turn ends; outside a turn, the clock's. And the clock itself. */
 uint64_t loop_now_ns(const struct loop *loop);
 const struct clock *loop_clock(const struct loop *loop);
 

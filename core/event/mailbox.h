@@ -20,10 +20,15 @@ struct letter {
 /* Thread: the loop's, or any before the loop turns. Returns 0 or a negative errno. */
 WEIR_MUST_USE int mailbox_new(struct loop *loop, struct mailbox **out);
 
-/* Runs what is still in it, then frees. No thread may post any more. NULL: nothing. */
+/* Runs what is still in it, and what that posts, then frees. No thread may post any more, or
+ * still be within mailbox_post(); not from within a letter. NULL: nothing. */
 void mailbox_free(struct mailbox *mailbox);
 
-/* Any thread; never blocks, never fails. Wakes the loop when it sleeps. */
+/* Any thread; never blocks, never fails. Wakes the loop when it sleeps. What a letter's `fn`
+ * posts, be it itself, is run in the next turn. */
 void mailbox_post(struct mailbox *mailbox, struct letter *letter);
+
+/* The loop on which letters are run. Any thread. */
+struct loop *mailbox_loop(const struct mailbox *mailbox);
 
 #endif
