@@ -26,6 +26,9 @@
 /* Says where a request came from; believed only from trusted peers. */
 #define FIELD_NEEDS_TRUST 16u
 
+/* Gives each name below a slot of its own. */
+#define FIELD_MULTIPLIER UINT64_C(0x5c17f8ca2376a653)
+
 // clang-format off
 #define FIELDS(X)                                                                                                      \
     /* id                            name as the core sends it        slot  flags */                                   \
@@ -188,7 +191,14 @@ bool field_name_has_underscore(struct weir_str name);
  * string that is not closed reaches to the end. False at the end. */
 bool field_list_next(struct weir_str *rest, struct weir_str *element);
 
-/* For the test of the table: the slot that field_id_find() looks into. */
-uint8_t field_slot(struct weir_str name);
+/* For the test of the table: what a name of 2 bytes or more is reduced to, and the slot that
+ * follows from it. */
+uint64_t field_key(struct weir_str name);
+
+static inline uint8_t
+field_slot(uint64_t key, uint64_t multiplier)
+{
+    return (uint8_t)(key * multiplier >> 56);
+}
 
 #endif
