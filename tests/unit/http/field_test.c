@@ -61,6 +61,7 @@ START_TEST(gives_each_name_the_slot_it_hashes_to)
         uint64_t key = field_key(weir_str_from(table[i].name));
         printf("  %-32s 0x%02x\n", table[i].name, (unsigned)field_slot(key, multiplier));
     }
+    fflush(stdout);
     ck_abort_msg("FIELDS has a name in a slot that is not its own; above is a table that fits");
 }
 END_TEST
