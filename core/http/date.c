@@ -261,8 +261,10 @@ date_parse(struct weir_str text, int64_t now, int64_t *seconds)
     if (!take_date(&reading, now) || reading.rest.len != 0) {
         return -EINVAL;
     }
-    if (reading.day < 1 || reading.day > days_in_month(reading.year, reading.month) ||
-            reading.hour > 23 || reading.minute > 59 || reading.second > 60) {
+    /* Of years, only RFC 850's two digits can lead outside, with a clock far off. */
+    if (reading.year < 0 || reading.year > 9999 || reading.day < 1 ||
+            reading.day > days_in_month(reading.year, reading.month) || reading.hour > 23 ||
+            reading.minute > 59 || reading.second > 60) {
         return -EINVAL;
     }
     *seconds = seconds_of(&reading);

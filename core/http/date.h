@@ -17,8 +17,9 @@
 void date_format(char *dst, int64_t seconds);
 
 /* Reads any of the three forms. Returns 0 and sets *seconds; -EINVAL. `now` decides the century
- * of the RFC 850 form: the latest that is at most 50 years ahead. The day's name is checked to
- * be one, not to be the right one; second 60 is the next minute's first. */
+ * of the RFC 850 form: the latest that is at most 50 years ahead. Years are 0 to 9999. The
+ * day's name is checked to be one, not to be the right one; second 60 is the next minute's
+ * first. */
 WEIR_MUST_USE int date_parse(struct weir_str text, int64_t now, int64_t *seconds);
 
 /* Days from 1970-01-01 to a date of the Gregorian calendar; month 1 to 12. */

@@ -72,6 +72,8 @@ static const struct {
     { "a clock far off", "Sunday, 06-Nov-94 08:49:37 GMT", INT64_MAX, 0,
             INT64_C(253239727777) },
 
+    { "a clock far off, and two digits before year 0", "Sunday, 06-Nov-94 08:49:37 GMT",
+            INT64_MIN, -EINVAL, 0 },
     { "nothing", "", NOW, -EINVAL, 0 },
     { "a number", "784111777", NOW, -EINVAL, 0 },
     { "a zone that is not GMT", "Sun, 06 Nov 1994 08:49:37 UTC", NOW, -EINVAL, 0 },
