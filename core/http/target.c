@@ -18,25 +18,59 @@ bytes_are_valid(struct weir_str s)
     return valid;
 }
 
-/* `text` is the path and the query. */
+/* The path and the query of a target. */
+struct path_and_query {
+    struct weir_str raw_path, path, query;
+    bool has_query;
+};
+
 static int
-parse_path_and_query(struct weir_str text, struct target *target)
+parse_path_and_query(struct weir_str text, struct path_and_query *out)
 {
     const char *mark = text.len == 0 ? NULL : memchr(text.ptr, '?', text.len);
-    target->raw_path = text;
+    out->raw_path = text;
+    out->query = weir_str_make(NULL, 0);
+    out->has_query = mark != NULL;
     if (mark != NULL) {
-        target->raw_path.len = (size_t)(mark - text.ptr);
-        target->has_query = true;
-        target->query = weir_str_make(mark + 1, text.len - target->raw_path.len - 1);
-        if (!bytes_are_valid(target->query)) {
+        out->raw_path.len = (size_t)(mark - text.ptr);
+        out->query = weir_str_make(mark + 1, text.len - out->raw_path.len - 1);
+        if (!bytes_are_valid(out->query)) {
             return -EINVAL;
         }
     }
-    if (path_is_plain(target->raw_path)) {
-        target->path = target->raw_path;
+    if (path_is_plain(out->raw_path)) {
+        out->path = out->raw_path;
         return 0;
     }
-    return bytes_are_valid(target->raw_path) ? 0 : -EINVAL;
+    out->path = weir_str_make(NULL, 0);
+    return bytes_are_valid(out->raw_path) ? 0 : -EINVAL;
+}
+
+/* Field by field, since this is on every request's way and clearing the unused rest is not
+ * free. */
+static void
+set_path_and_query(struct target *target, const struct path_and_query *from)
+{
+    target->raw_path = from->raw_path;
+    target->path = from->path;
+    target->path_flags = 0;
+    target->query = from->query;
+    target->has_query = from->has_query;
+}
+
+static int
+parse_origin(struct weir_str raw, struct target *out)
+{
+    struct path_and_query parts;
+    int r = parse_path_and_query(raw, &parts);
+    if (r != 0) {
+        return r;
+    }
+    out->form = TARGET_ORIGIN;
+    out->scheme = TARGET_NO_SCHEME;
+    out->authority = weir_str_make(NULL, 0);
+    set_path_and_query(out, &parts);
+    return 0;
 }
 
 /* `text` begins after the scheme's `://`. */
@@ -50,14 +84,20 @@ parse_absolute(struct weir_str text, enum method method, struct target *target)
     target->form = TARGET_ABSOLUTE;
     target->authority = weir_str_make(text.ptr, len);
     int r = host_parse(target->authority, &target->host);
-    if (r == 0) {
-        r = parse_path_and_query(weir_str_make(text.ptr + len, text.len - len), target);
+    if (r != 0) {
+        return r;
     }
-    if (r == 0 && target->raw_path.len == 0) {
-        bool is_whole_server = method == METHOD_OPTIONS && !target->has_query;
-        target->path = is_whole_server ? WEIR_STR("*") : WEIR_STR("/");
+    struct path_and_query parts;
+    r = parse_path_and_query(weir_str_make(text.ptr + len, text.len - len), &parts);
+    if (r != 0) {
+        return r;
     }
-    return r;
+    if (parts.raw_path.len == 0) {
+        bool is_whole_server = method == METHOD_OPTIONS && !parts.has_query;
+        parts.path = is_whole_server ? WEIR_STR("*") : WEIR_STR("/");
+    }
+    set_path_and_query(target, &parts);
+    return 0;
 }
 
 static int
@@ -90,16 +130,16 @@ take_scheme(struct weir_str *text, struct weir_str scheme)
 int
 target_parse(struct weir_str raw, enum method method, struct target *out)
 {
-    struct target target = { .form = TARGET_ORIGIN };
-    int r = -EINVAL;
-
     if (raw.len == 0) {
         return -EINVAL;
     }
+    if (raw.ptr[0] == '/' && method != METHOD_CONNECT) {
+        return parse_origin(raw, out);
+    }
+    struct target target = { .form = TARGET_ORIGIN };
+    int r = -EINVAL;
     if (method == METHOD_CONNECT) {
         r = parse_authority(raw, &target);
-    } else if (raw.ptr[0] == '/') {
-        r = parse_path_and_query(raw, &target);
     } else if (weir_str_eq(raw, WEIR_STR("*")) && method == METHOD_OPTIONS) {
         target.form = TARGET_ASTERISK;
         target.raw_path = raw;
