@@ -35,6 +35,7 @@ struct loop {
     /* The loop's thread. */
     struct timers timers;
     struct loop_task deferred; /* a ring; itself when empty */
+    struct loop_task later;    /* likewise; becomes `deferred` when the next turn begins */
     uint64_t now_cache;        /* the turn's time; CLOCK_NEVER: not read yet */
     uint64_t last_now_ns;      /* of the last turn that read the clock */
     uint64_t armed_ns;         /* what the timerfd is set to; CLOCK_NEVER: it is not */
@@ -112,6 +113,7 @@ loop_new(const struct clock *clock, struct loop **out)
     loop->armed_ns = CLOCK_NEVER;
     loop->wake_fd = loop->timer_fd = -1;
     loop->deferred.next = loop->deferred.previous = &loop->deferred;
+    loop->later.next = loop->later.previous = &loop->later;
     atomic_init(&loop->owner, &thread_mark);
 
     loop->scratch = malloc(LOOP_SCRATCH_BYTES);
@@ -154,7 +156,7 @@ loop_free(struct loop *loop)
         return;
     }
     WEIR_ASSERT(!loop->in_turn);
-    WEIR_ASSERT(loop->deferred.next == &loop->deferred);
+    WEIR_ASSERT(loop->deferred.next == &loop->deferred && loop->later.next == &loop->later);
     timers_fini(&loop->timers);
     if (loop->base != NULL) {
         if (event_initialized(&loop->on_wake)) {
@@ -221,6 +223,21 @@ run_deferred(struct loop *loop)
     }
 }
 
+/* What was put off becomes this turn's. */
+static void
+take_later(struct loop *loop)
+{
+    struct loop_task *first = loop->later.next, *last = loop->later.previous;
+    if (first == &loop->later) {
+        return;
+    }
+    first->previous = loop->deferred.previous;
+    loop->deferred.previous->next = first;
+    last->next = &loop->deferred;
+    loop->deferred.previous = last;
+    loop->later.next = loop->later.previous = &loop->later;
+}
+
 bool
 loop_turn(struct loop *loop, bool wait)
 {
@@ -231,6 +248,7 @@ loop_turn(struct loop *loop, bool wait)
     }
     WEIR_ASSERT(loop_is_current(loop));
     loop->in_turn = true;
+    take_later(loop);
     bool is_due = arm(loop);
     bool sleeps = wait && !is_due && loop->deferred.next == &loop->deferred &&
             !atomic_load_explicit(&loop->stopped, memory_order_acquire);
@@ -305,17 +323,29 @@ loop_scratch(struct loop *loop)
     return loop->scratch;
 }
 
-void
-loop_defer(struct loop *loop, struct loop_task *task)
+static void
+append(struct loop *loop, struct loop_task *ring, struct loop_task *task)
 {
     WEIR_ASSERT(loop_is_current(loop));
     if (task->next != NULL) {
         return;
     }
-    task->next = &loop->deferred;
-    task->previous = loop->deferred.previous;
+    task->next = ring;
+    task->previous = ring->previous;
     task->previous->next = task;
-    loop->deferred.previous = task;
+    ring->previous = task;
+}
+
+void
+loop_defer(struct loop *loop, struct loop_task *task)
+{
+    append(loop, &loop->deferred, task);
+}
+
+void
+loop_defer_to_next(struct loop *loop, struct loop_task *task)
+{
+    append(loop, &loop->later, task);
 }
 
 void

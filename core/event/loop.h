@@ -68,6 +68,10 @@ char *loop_scratch(struct loop *loop);
  * Tasks run in the order in which they were queued; one queued by a task runs in the same turn,
  * after the others. */
 void loop_defer(struct loop *loop, struct loop_task *task);
+/* Runs task->fn once in the next turn, which does not wait: for work that gives way to others.
+ */
+void loop_defer_to_next(struct loop *loop, struct loop_task *task);
+
 void loop_undefer(struct loop *loop, struct loop_task *task); /* not queued: nothing */
 
 /* Turns so far: what a watchdog looks at. Any thread. */

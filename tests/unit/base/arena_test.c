@@ -82,29 +82,24 @@ START_TEST(runs_cleanups_last_in_first_out)
 }
 END_TEST
 
-START_TEST(survives_each_allocation_failing)
-{
-    UNIT_EACH_ALLOCATION_FAILS({
-        struct arena arena;
-        arena_init(&arena, NULL, 0, 1 << 20);
-        int id = 0;
-        for (int i = 0; i < 40; i++) {
-            char *memory = arena_zalloc(&arena, 300);
-            ck_assert(memory == NULL || memory[299] == 0);
-            int r = arena_defer(&arena, note, &id);
-            ck_assert(r == 0 || r == -ENOMEM);
-            calls = 0;
-        }
-        struct weir_str copy = arena_copy(&arena, WEIR_STR("text"));
-        ck_assert(copy.ptr == NULL || strcmp(copy.ptr, "text") == 0);
-        arena.cleanups = NULL;
-        arena_reset(&arena);
-    })
-}
-END_TEST
+START_TEST(survives_each_allocation_failing){ UNIT_EACH_ALLOCATION_FAILS({
+    struct arena arena;
+    arena_init(&arena, NULL, 0, 1 << 20);
+    int id = 0;
+    for (int i = 0; i < 40; i++) {
+        char *memory = arena_zalloc(&arena, 300);
+        ck_assert(memory == NULL || memory[299] == 0);
+        int r = arena_defer(&arena, note, &id);
+        ck_assert(r == 0 || r == -ENOMEM);
+        calls = 0;
+    }
+    struct weir_str copy = arena_copy(&arena, WEIR_STR("text"));
+    ck_assert(copy.ptr == NULL || strcmp(copy.ptr, "text") == 0);
+    arena.cleanups = NULL;
+    arena_reset(&arena);
+}) } END_TEST
 
-static void
-add_tests(TCase *tests)
+        static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, gives_aligned_separate_memory);
     tcase_add_test(tests, uses_the_provided_block_without_allocating);

@@ -16,7 +16,8 @@ START_TEST(keeps_what_was_appended_in_order)
         }
     }
     struct weir_str all = buf_str(&buf);
-    ck_assert(weir_str_starts_with(weir_str_make(all.ptr + all.len - 8, 8), WEIR_STR("998,999,")));
+    ck_assert(weir_str_starts_with(weir_str_make(all.ptr + all.len - 8, 8),
+            WEIR_STR("998,999,")));
     buf_fini(&buf);
     ck_assert_uint_eq(buf_str(&buf).len, 0);
 }
@@ -36,25 +37,20 @@ START_TEST(never_grows_past_its_ceiling)
 }
 END_TEST
 
-START_TEST(survives_each_allocation_failing)
-{
-    UNIT_EACH_ALLOCATION_FAILS({
-        struct buf buf;
-        buf_init(&buf, 100000);
-        size_t kept = 0;
-        for (int i = 0; i < 100; i++) {
-            int r = buf_append(&buf, WEIR_STR("some text of some length"));
-            ck_assert(r == 0 || r == -ENOMEM);
-            kept += r == 0 ? 24 : 0;
-        }
-        ck_assert_uint_eq(buf_str(&buf).len, kept);
-        buf_fini(&buf);
-    })
-}
-END_TEST
+START_TEST(survives_each_allocation_failing){ UNIT_EACH_ALLOCATION_FAILS({
+    struct buf buf;
+    buf_init(&buf, 100000);
+    size_t kept = 0;
+    for (int i = 0; i < 100; i++) {
+        int r = buf_append(&buf, WEIR_STR("some text of some length"));
+        ck_assert(r == 0 || r == -ENOMEM);
+        kept += r == 0 ? 24 : 0;
+    }
+    ck_assert_uint_eq(buf_str(&buf).len, kept);
+    buf_fini(&buf);
+}) } END_TEST
 
-static void
-add_tests(TCase *tests)
+        static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, keeps_what_was_appended_in_order);
     tcase_add_test(tests, never_grows_past_its_ceiling);

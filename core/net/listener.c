@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/* Accepting is level triggered and takes a bounded number at each event, so that a flood of
+ * connections cannot hold the loop. When descriptors run out the listener gives up its reserve
+ * descriptor to answer one connection by closing it, pauses for a moment and tries again: the
+ * queue drains slowly instead of the loop spinning. */
+#include "net/listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#include "event/loop.h"
+#include "event/timer.h"
+
+#define ACCEPTS_AT_ONCE 64
+#define BACK_OFF_NS     (100 * NS_PER_MS)
+
+struct listener {
+    struct loop *loop; /* borrowed */
+    listener_accept_fn *on_accept;
+    void *owner;
+    struct addr addr;
+    int fd;
+    int reserve_fd; /* given up and taken again when descriptors run out; -1 meanwhile */
+    bool is_paused; /* by the owner */
+    bool is_backing_off;
+    bool is_freed_later; /* listener_free() was called from on_accept */
+    bool is_accepting;
+    uint64_t failures;
+    struct event event;
+    struct timer back_off;
+};
+
+/* True when a Unix socket's file has nobody behind it. */
+static bool
+is_stale(const struct addr *addr)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd == -1) {
+        return false;
+    }
+    bool stale = connect(fd, &addr->sa, addr->len) == -1 && errno == ECONNREFUSED;
+    close(fd);
+    return stale;
+}
+
+static int
+bind_unix(int fd, const struct listener_settings *settings)
+{
+    const struct addr *addr = &settings->addr;
+    bool has_file = addr->un.sun_path[0] != '\0';
+    if (bind(fd, &addr->sa, addr->len) == -1) {
+        struct stat file;
+        bool replace = errno == EADDRINUSE && has_file && is_stale(addr) &&
+                lstat(addr->un.sun_path, &file) == 0 && S_ISSOCK(file.st_mode);
+        if (!replace) {
+            return -errno;
+        }
+        if (unlink(addr->un.sun_path) == -1 || bind(fd, &addr->sa, addr->len) == -1) {
+            return -errno;
+        }
+    }
+    if (has_file && chmod(addr->un.sun_path, settings->mode) == -1) {
+        return -errno;
+    }
+    return 0;
+}
+
+int
+listener_open_fd(const struct listener_settings *settings)
+{
+    const struct addr *addr = &settings->addr;
+    int family = addr->sa.sa_family;
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd == -1) {
+        return -errno;
+    }
+    int r = 0, on = 1, off = 0;
+    if (family == AF_UNIX) {
+        r = bind_unix(fd, settings);
+    } else {
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+        /* Inherited by what is accepted. */
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        if (family == AF_INET6) {
+            /* [::] serves both versions, any other IPv6 address is only itself. */
+            bool is_any = IN6_IS_ADDR_UNSPECIFIED(&addr->in6.sin6_addr);
+            setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, is_any ? &off : &on, sizeof(on));
+        }
+        r = bind(fd, &addr->sa, addr->len) == -1 ? -errno : 0;
+    }
+    if (r == 0 && listen(fd, settings->backlog) == -1) {
+        r = -errno;
+    }
+    if (r < 0) {
+        close(fd);
+        return r;
+    }
+    return fd;
+}
+
+static int
+open_reserve(void)
+{
+    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void
+update_event(struct listener *listener)
+{
+    event_del(&listener->event);
+    if (!listener->is_paused && !listener->is_backing_off) {
+        /* Fails only without memory; the next update tries again. */
+        event_add(&listener->event, NULL);
+    }
+}
+
+static void
+on_back_off_over(struct timer *timer)
+{
+    struct listener *listener = (struct listener *)((char *)timer -
+            offsetof(struct listener, back_off));
+    listener->is_backing_off = false;
+    if (listener->reserve_fd == -1) {
+        listener->reserve_fd = open_reserve();
+    }
+    update_event(listener);
+}
+
+/* Out of descriptors: tell one client that we know, rather than let it wait. */
+static void
+shed_one(struct listener *listener)
+{
+    if (listener->reserve_fd != -1) {
+        close(listener->reserve_fd);
+        listener->reserve_fd = -1;
+        int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
+        if (fd != -1) {
+            close(fd);
+        }
+        listener->reserve_fd = open_reserve();
+    }
+}
+
+static void
+back_off(struct listener *listener)
+{
+    listener->failures++;
+    shed_one(listener);
+    uint64_t until_ns = clock_add_ns(loop_now_ns(listener->loop), BACK_OFF_NS);
+    if (timer_set(&listener->back_off, until_ns) == 0) {
+        listener->is_backing_off = true;
+        update_event(listener);
+    }
+}
+
+static void
+free_now(struct listener *listener)
+{
+    timer_cancel(&listener->back_off);
+    event_del(&listener->event);
+    close(listener->fd);
+    if (listener->reserve_fd != -1) {
+        close(listener->reserve_fd);
+    }
+    free(listener);
+}
+
+static void
+on_acceptable(evutil_socket_t fd, short what, void *context)
+{
+    (void)what;
+    struct listener *listener = context;
+    listener->is_accepting = true;
+    for (int i = 0; i < ACCEPTS_AT_ONCE && !listener->is_paused && !listener->is_freed_later;
+            i++) {
+        struct addr peer = { .len = 0 };
+        socklen_t len = sizeof(peer.un);
+        int accepted = accept4(fd, &peer.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (accepted == -1) {
+            /* The connection may have died in the queue (ECONNABORTED and the network errors
+             * that accept(2) passes on): the next one is as good as any. */
+            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+                back_off(listener);
+                break;
+            }
+            if (errno == EAGAIN || errno == EWOULDBLOCK) {
+                break;
+            }
+            continue;
+        }
+        peer.len = len;
+        listener->on_accept(listener->owner, accepted, &peer);
+    }
+    listener->is_accepting = false;
+    if (listener->is_freed_later) {
+        free_now(listener);
+    }
+}
+
+int
+listener_new(struct loop *loop, int fd, listener_accept_fn *on_accept, void *owner,
+        struct listener **out)
+{
+    struct listener *listener = calloc(1, sizeof(*listener));
+    if (listener == NULL) {
+        return -ENOMEM;
+    }
+    listener->loop = loop;
+    listener->on_accept = on_accept;
+    listener->owner = owner;
+    listener->fd = fd;
+    timer_init(&listener->back_off, loop, on_back_off_over);
+    socklen_t len = sizeof(listener->addr.un);
+    int r = 0;
+    if (getsockname(fd, &listener->addr.sa, &len) == -1) {
+        r = -errno;
+        goto fail;
+    }
+    listener->addr.len = len;
+    if (event_assign(&listener->event, loop_base(loop), fd, EV_READ | EV_PERSIST, on_acceptable,
+                listener) == -1 ||
+            event_add(&listener->event, NULL) == -1) {
+        r = -ENOMEM;
+        goto fail;
+    }
+    listener->reserve_fd = open_reserve();
+    *out = listener;
+    return 0;
+
+fail:
+    free(listener);
+    return r;
+}
+
+void
+listener_pause(struct listener *listener)
+{
+    listener->is_paused = true;
+    update_event(listener);
+}
+
+void
+listener_resume(struct listener *listener)
+{
+    listener->is_paused = false;
+    update_event(listener);
+}
+
+const struct addr *
+listener_addr(const struct listener *listener)
+{
+    return &listener->addr;
+}
+
+uint64_t
+listener_failures(const struct listener *listener)
+{
+    return listener->failures;
+}
+
+void
+listener_free(struct listener *listener)
+{
+    if (listener == NULL) {
+        return;
+    }
+    if (listener->is_accepting) {
+        listener->is_freed_later = true;
+        return;
+    }
+    free_now(listener);
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/* One libevent event a socket, registered once for reading, writing and the peer's end, edge
+ * triggered and persistent: no epoll_ctl until the close. */
+#include "net/tcp.h"
+
+#include <errno.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#include "base/assert.h"
+#include "event/loop.h"
+
+struct tcp_stream {
+    struct stream stream;
+    struct event event;
+    int fd;
+    bool is_watched;
+};
+
+_Static_assert(sizeof(struct tcp_stream) <= TCP_STREAM_BYTES, "TCP_STREAM_BYTES is too small");
+
+static ssize_t
+tcp_read(struct stream *stream, void *dst, size_t bytes)
+{
+    struct tcp_stream *tcp = (struct tcp_stream *)stream;
+    ssize_t n;
+    do {
+        n = recv(tcp->fd, dst, bytes, 0);
+    } while (n == -1 && errno == EINTR);
+    return n == -1 ? -errno : n;
+}
+
+static ssize_t
+tcp_write(struct stream *stream, const struct iovec *parts, int count, bool more)
+{
+    struct tcp_stream *tcp = (struct tcp_stream *)stream;
+    int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
+    ssize_t n;
+    do {
+        if (count == 1) {
+            n = send(tcp->fd, parts->iov_base, parts->iov_len, flags);
+        } else {
+            struct msghdr message = { 0 };
+            message.msg_iov = (struct iovec *)(uintptr_t)
+                    parts; /* sendmsg() does not write it */
+            message.msg_iovlen = (size_t)count;
+            n = sendmsg(tcp->fd, &message, flags);
+        }
+    } while (n == -1 && errno == EINTR);
+    return n == -1 ? -errno : n;
+}
+
+static ssize_t
+tcp_send_file(struct stream *stream, int fd, uint64_t offset, size_t bytes)
+{
+    struct tcp_stream *tcp = (struct tcp_stream *)stream;
+    off_t at = (off_t)offset;
+    ssize_t n;
+    do {
+        n = sendfile(tcp->fd, fd, &at, bytes);
+    } while (n == -1 && errno == EINTR);
+    return n == -1 ? -errno : n;
+}
+
+static int
+tcp_shutdown(struct stream *stream)
+{
+    struct tcp_stream *tcp = (struct tcp_stream *)stream;
+    return shutdown(tcp->fd, SHUT_WR) == -1 ? -errno : 0;
+}
+
+static void
+tcp_close(struct stream *stream, bool reset)
+{
+    struct tcp_stream *tcp = (struct tcp_stream *)stream;
+    if (tcp->is_watched) {
+        event_del(&tcp->event);
+    }
+    if (reset) {
+        struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+        setsockopt(tcp->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+    }
+    close(tcp->fd);
+    tcp->fd = -1;
+}
+
+static const struct stream_ops tcp_ops = {
+    .read = tcp_read,
+    .write = tcp_write,
+    .send_file = tcp_send_file,
+    .shutdown = tcp_shutdown,
+    .close = tcp_close,
+};
+
+/* The peer's end may be its FIN or a reset: only the socket knows, and is asked then alone. A
+ * reset comes with EPOLLRDHUP, which is EV_CLOSED. */
+static bool
+is_reset(const struct tcp_stream *tcp)
+{
+    int error = 0;
+    socklen_t len = sizeof(error);
+    return getsockopt(tcp->fd, SOL_SOCKET, SO_ERROR, &error, &len) == -1 || error != 0;
+}
+
+static void
+on_socket(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    struct tcp_stream *tcp = context;
+    unsigned events = 0;
+    if (what & EV_READ) {
+        events |= STREAM_READABLE;
+    }
+    if (what & EV_WRITE) {
+        events |= STREAM_WRITABLE;
+    }
+    if (what & EV_CLOSED) {
+        events |= is_reset(tcp) ? STREAM_BROKEN : STREAM_ENDED | STREAM_READABLE;
+    }
+    tcp->stream.on_event(tcp->stream.owner, events);
+}
+
+int
+tcp_stream_init(void *memory, struct loop *loop, int fd, stream_event_fn *on_event, void *owner,
+        struct stream **out)
+{
+    struct tcp_stream *tcp = memory;
+    *tcp = (struct tcp_stream){
+        .stream = { .ops = &tcp_ops, .on_event = on_event, .owner = owner },
+        .fd = fd,
+    };
+    short what = EV_READ | EV_WRITE | EV_CLOSED | EV_PERSIST | EV_ET;
+    if (event_assign(&tcp->event, loop_base(loop), fd, what, on_socket, tcp) == -1) {
+        return -EINVAL;
+    }
+    *out = &tcp->stream;
+    return 0;
+}
+
+int
+tcp_stream_watch(struct stream *stream)
+{
+    struct tcp_stream *tcp = (struct tcp_stream *)stream;
+    WEIR_ASSERT(!tcp->is_watched);
+    if (event_add(&tcp->event, NULL) == -1) {
+        return -ENOMEM;
+    }
+    tcp->is_watched = true;
+    return 0;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* The error log: one line an event, to one descriptor, with a time and a level. Bytes from
+ * outside are escaped by the log itself; a line is one write and never waits for a slow disk
+ * longer than that. Any thread. */
+#ifndef WEIR_OBSERVE_LOG_H
+#define WEIR_OBSERVE_LOG_H
+
+#include <weir/api.h>
+
+enum log_level {
+    LOG_ERROR, /* someone must act */
+    LOG_WARN,  /* we coped */
+    LOG_INFO,  /* a change in the server's life */
+    LOG_DEBUG, /* one connection's story */
+};
+
+/* Until it is called: standard error, LOG_INFO. The descriptor is borrowed. */
+void log_init(int fd, enum log_level level);
+
+enum log_level log_level(void);
+
+/* "error", "warn", "info", "debug" */
+const char *log_level_name(enum log_level level);
+
+/* Writes one line; cut at 2 KiB. Control bytes in it become \xNN. */
+void log_write(enum log_level level, const char *format, ...) WEIR_PRINTF(2, 3);
+
+#define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)
+#define log_warn(...)  log_write(LOG_WARN, __VA_ARGS__)
+#define log_info(...)  log_write(LOG_INFO, __VA_ARGS__)
+#define log_debug(...) log_write(LOG_DEBUG, __VA_ARGS__)
+
+#endif
