@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The limits and time limits of HTTP: what CONFIG.md's `limits` and `timeouts` fill. Plain data,
- * constant once a generation is made. */
+/* The limits and time limits of HTTP: what CONFIG.md's `limits` and `timeouts` fill. Plain
+ * data, constant once a generation is made. */
 #ifndef WEIR_HTTP_SETTINGS_H
 #define WEIR_HTTP_SETTINGS_H
 
@@ -25,7 +25,7 @@ struct http_limits {
     uint64_t requests_per_connection; /* HTTP_UNLIMITED */
 
     /* Everywhere. */
-    uint64_t body_bytes;          /* 1m; 413 */
+    uint64_t body_bytes;            /* 1m; 413 */
     uint64_t body_rate_bytes_per_s; /* least rate; 0: none; 408 */
 };
 
@@ -41,20 +41,18 @@ struct http_timeouts {
     uint64_t wait_ns;      /* 60s, a suspended hook */
 };
 
-#define HTTP_LIMITS_PRESET                                                     \
-    {                                                                          \
-        .request_line_bytes = 8192, .field_bytes = 8192, .fields = 100,        \
-        .head_bytes = 65536, .connections = 10000, .pipeline = 32,             \
-        .requests_per_connection = HTTP_UNLIMITED, .body_bytes = 1048576,      \
-        .body_rate_bytes_per_s = 0                                             \
+#define HTTP_LIMITS_PRESET                                                                   \
+    {                                                                                        \
+        .request_line_bytes = 8192, .field_bytes = 8192, .fields = 100, .head_bytes = 65536, \
+        .connections = 10000, .pipeline = 32, .requests_per_connection = HTTP_UNLIMITED,     \
+        .body_bytes = 1048576, .body_rate_bytes_per_s = 0                                    \
     }
 
-#define HTTP_TIMEOUTS_PRESET                                                   \
-    {                                                                          \
-        .handshake_ns = 10 * NS_PER_S, .head_ns = 10 * NS_PER_S,               \
-        .keepalive_ns = 75 * NS_PER_S, .body_ns = 30 * NS_PER_S,               \
-        .request_ns = CLOCK_NEVER, .send_ns = 30 * NS_PER_S,                   \
-        .idle_ns = 3600 * NS_PER_S, .wait_ns = 60 * NS_PER_S                   \
+#define HTTP_TIMEOUTS_PRESET                                                                \
+    {                                                                                       \
+        .handshake_ns = 10 * NS_PER_S, .head_ns = 10 * NS_PER_S,                            \
+        .keepalive_ns = 75 * NS_PER_S, .body_ns = 30 * NS_PER_S, .request_ns = CLOCK_NEVER, \
+        .send_ns = 30 * NS_PER_S, .idle_ns = 3600 * NS_PER_S, .wait_ns = 60 * NS_PER_S      \
     }
 
 #endif

@@ -58,10 +58,10 @@ enum weir_stage {
 /* `conf` is the handler's merged options as its table filled them: constant, alive as long as
  * the configuration. Thread: the request's loop; must not block. */
 typedef enum weir_verdict weir_request_fn(struct weir_request *request, const void *conf);
-typedef enum weir_verdict weir_filter_fn(
-        struct weir_request *request, const void *conf, struct weir_filter *filter);
-typedef enum weir_verdict weir_connection_fn(
-        struct weir_connection *connection, const void *conf);
+typedef enum weir_verdict weir_filter_fn(struct weir_request *request, const void *conf,
+        struct weir_filter *filter);
+typedef enum weir_verdict weir_connection_fn(struct weir_connection *connection,
+        const void *conf);
 
 /* One hook: a phase, and the one function that its kind of phase calls. */
 struct weir_hook {
@@ -126,8 +126,8 @@ struct weir_module {
 };
 
 /* The start of every module table; the designated fields follow. */
-#define WEIR_MODULE_HEAD(name_, version_, summary_)                                            \
-    .magic = WEIR_MODULE_MAGIC, .abi = WEIR_MODULE_ABI, .bytes = sizeof(struct weir_module),   \
+#define WEIR_MODULE_HEAD(name_, version_, summary_)                                          \
+    .magic = WEIR_MODULE_MAGIC, .abi = WEIR_MODULE_ABI, .bytes = sizeof(struct weir_module), \
     .name = (name_), .version = (version_), .summary = (summary_)
 
 #define WEIR_TABLE_(type, ...)                                                                 \
@@ -136,12 +136,13 @@ struct weir_module {
                 (uint32_t)(sizeof((const type[]){ __VA_ARGS__ }) / sizeof(type)), sizeof(type) \
     }
 
-/* .handlers = WEIR_HANDLERS({ "hello", WEIR_OPTIONS(struct hello_conf, options), WEIR_HOOKS(hooks) }) */
+/* .handlers = WEIR_HANDLERS({ "hello", WEIR_OPTIONS(struct hello_conf, options),
+ * WEIR_HOOKS(hooks) }) */
 #define WEIR_HANDLERS(...) .handlers = WEIR_TABLE_(struct weir_handler, __VA_ARGS__)
 
 /* The table of hooks in the array `array`. */
-#define WEIR_HOOKS(array)                                                          \
-    {                                                                              \
+#define WEIR_HOOKS(array)                                                           \
+    {                                                                               \
         (array), (uint32_t)(sizeof(array) / sizeof((array)[0])), sizeof((array)[0]) \
     }
 

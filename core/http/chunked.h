@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/* The chunked transfer coding (RFC 9112 section 7.1), decoded strictly: hexadecimal sizes of at
+ * most 16 digits, CRLF and nothing else at line ends, extensions bounded and ignored, the
+ * data's own CRLF required. Trailers are collected, bounded, checked and kept apart from the
+ * head.
+ *
+ * Ours rather than llhttp's, which bounds neither extensions nor trailers and delivers trailers
+ * as header fields; the fuzz target holds the two against each other. Pure; any thread. */
+#ifndef WEIR_HTTP_CHUNKED_H
+#define WEIR_HTTP_CHUNKED_H
+
+#include <stdint.h>
+
+#include <weir/str.h>
+
+#include "base/buf.h"
+
+/* Extension bytes of one body; no honest client sends any. */
+#define CHUNKED_EXTENSIONS_MAX 4096u
+
+enum chunked_result {
+    CHUNKED_MORE, /* all input taken */
+    CHUNKED_DATA, /* *data is the next run of the body, part of the input */
+    CHUNKED_DONE, /* the body and its trailers are complete; the rest of the input is not its */
+    CHUNKED_BAD,
+    CHUNKED_EXTENSIONS_TOO_LONG,
+    CHUNKED_TRAILERS_TOO_LONG,
+    CHUNKED_OUT_OF_MEMORY,
+};
+
+enum chunked_state {
+    CHUNKED_SIZE,      /* digits; none seen yet when `digits` is 0 */
+    CHUNKED_EXTENSION, /* to the CR */
+    CHUNKED_SIZE_LF,
+    CHUNKED_BYTES, /* `left_bytes` to come */
+    CHUNKED_BYTES_CR,
+    CHUNKED_BYTES_LF,
+    CHUNKED_TRAILER, /* lines, to the empty one */
+    CHUNKED_ENDED,
+};
+
+struct chunked {
+    enum chunked_state state;
+    uint8_t digits;
+    uint32_t extension_bytes;
+    uint32_t trailer_fields, trailer_fields_max;
+    uint64_t left_bytes;
+    struct buf trailers; /* whole lines with their CRLF; owned */
+};
+
+/* Trailers beyond these bounds end the message (431). */
+void chunked_init(struct chunked *chunked, size_t trailer_bytes_max,
+        uint32_t trailer_fields_max);
+void chunked_fini(struct chunked *chunked);
+
+/* Takes bytes from the front of *input. After anything but CHUNKED_MORE and CHUNKED_DATA it
+ * must not be called again. */
+WEIR_MUST_USE enum chunked_result chunked_step(struct chunked *chunked, struct weir_str *input,
+        struct weir_str *data);
+
+/* After CHUNKED_DONE: takes the next trailer field off *rest, which starts as
+ * buf_str(&chunked->trailers). Fields that a trailer must not hold (RFC 9110 section 6.5.1) are
+ * left out. False at the end. */
+bool chunked_next_trailer(struct weir_str *rest, struct weir_str *name, struct weir_str *value);
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* What all connections and requests of one loop share: memory that is used again, the text of
+ * the Date field, the output of the connection whose turn it is, and who answers. Made once a
+ * loop. Thread: the loop's. */
+#ifndef WEIR_HTTP_ENGINE_H
+#define WEIR_HTTP_ENGINE_H
+
+#include <stdint.h>
+
+#include "base/slice.h"
+#include "http/date.h"
+#include "http/settings.h"
+
+struct loop;
+struct weir_request;
+
+/* Who answers requests: the module floor's chain, or a test. All on the loop. */
+struct request_handler {
+    /* Bytes of the slab that each request is given, zeroed, as request->slab. */
+    size_t slab_bytes;
+
+    /* Something happened that the request may be waiting for: its head is read (or refused:
+     * request->refusal), its body went on, there is room for more of its answer, its client
+     * left, or it was woken by request_wake(). */
+    void (*run)(struct weir_request *request);
+
+    /* The transport is done with the request, for the reason in request->end, and has let go
+     * of it; the handler logs, and frees it with request_free(). */
+    void (*end)(struct weir_request *request);
+};
+
+/* Output is built here, by one connection at a time and within one call. */
+#define ENGINE_OUTPUT_BYTES 65536u
+
+/* A connection of whatever protocol, in the list of its engine's. Embedded. */
+struct carrier {
+    /* Asks it to end: after what it is answering now, or (`now`) at once. May free it. */
+    void (*stop)(struct carrier *carrier, bool now);
+    struct carrier *next, **link;
+};
+
+struct engine_figures {
+    uint64_t connections_opened, connections_closed;
+    uint64_t requests_begun, requests_ended;
+    uint64_t requests_refused; /* heads that were answered with an error by the core */
+    uint64_t bytes_in, bytes_out;
+};
+
+struct engine {
+    /* Fixed at birth. */
+    struct loop *loop;                     /* borrowed */
+    const struct request_handler *handler; /* borrowed */
+    void *handler_context;                 /* borrowed; for the handler */
+    struct weir_str server_name;           /* the Server field; empty: none */
+
+    /* Changes. */
+    bool is_draining;           /* every answer is its connection's last */
+    struct carrier *carriers;   /* all open connections */
+    struct weir_request *spare; /* owned: a list of freed requests to be used again */
+    uint32_t spares;
+    struct date_cache date;
+    uint64_t date_until_ns; /* monotonic: when the date is looked at again */
+    char *output;           /* owned; ENGINE_OUTPUT_BYTES */
+    struct engine_figures figures;
+};
+
+/* Returns 0 or -ENOMEM. */
+WEIR_MUST_USE int engine_init(struct engine *engine, struct loop *loop,
+        const struct request_handler *handler, void *handler_context);
+void engine_fini(struct engine *engine); /* no connection or request is left */
+
+void engine_add(struct engine *engine, struct carrier *carrier);
+void engine_remove(struct engine *engine, struct carrier *carrier);
+
+/* Every answer becomes its connection's last, and idle connections close (F74); `now` ends them
+ * all at once. */
+void engine_stop(struct engine *engine, bool now);
+
+/* The Date field's value now; borrowed until the next call. */
+struct weir_str engine_date(struct engine *engine);
+
+#endif

@@ -1,0 +1,1049 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One HTTP/1 connection.
+ *
+ *           first byte        head complete, or refused       answer in the output
+ *     IDLE ------------> HEAD --------------------------> EXCHANGE ----------------> IDLE
+ *      |                   |                                |  |  \
+ *      | timeout, FIN      | FIN, reset             reset,  |  |   \ body unread     rest read
+ *      |                   |                        timeout |  |    +----> DISCARD ---------->
+ * IDLE |                   |                                |  | last answer | | |  v | | |
+ * FINISH --sent--> LINGER v                   v                                v    | | CLOSED
+ * <------------------------------------------------+---+---------------+
+ *
+ * Everything happens in turns (take_turn): an event, a timer or a wake-up begins one, steps run
+ * until none can go on, what they produced is written with one call, and the next deadline is
+ * set. So sixteen pipelined requests leave as one packet, and no module is ever called from
+ * within a call of its own.
+ *
+ * Input stands in the loop's scratch memory for the length of the turn; what a turn leaves over
+ * is kept in `rest`. An idle connection owns no buffer and no request.
+ */
+#include "http/h1.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "event/loop.h"
+#include "event/timer.h"
+#include "http/chunked.h"
+#include "http/h1_reply.h"
+#include "http/output.h"
+#include "http/request.h"
+#include "net/tcp.h"
+
+/* An unread body of up to this is read and dropped to keep the connection. */
+#define DISCARD_MAX_BYTES (256u << 10)
+
+/* How long a client may take to read an error answer and close (HTTP.md, Framing). */
+#define LINGER_NS (2 * NS_PER_S)
+
+/* Reads of one turn, so that one fast sender cannot hold the loop. */
+#define TURN_READS 16
+
+/* What a slow body is forgiven before its least rate counts. */
+#define RATE_GRACE_NS (5 * NS_PER_S)
+
+enum step_result {
+    STEP_AGAIN, /* turn once more */
+    STEP_WAIT,  /* back to the loop */
+    STEP_GONE,  /* the connection is to be closed for conn->close_reason */
+};
+
+struct turn;
+
+// clang-format off
+#define H1_STATES(X)                                                                      \
+    /* name      step           may go to                                              */ \
+    X(IDLE,      step_idle,     MAY(HEAD) | MAY(CLOSED))                                  \
+    X(HEAD,      step_head,     MAY(EXCHANGE) | MAY(CLOSED))                              \
+    X(EXCHANGE,  step_exchange, MAY(IDLE) | MAY(DISCARD) | MAY(FINISH) | MAY(CLOSED))     \
+    X(DISCARD,   step_discard,  MAY(IDLE) | MAY(CLOSED))                                  \
+    X(FINISH,    step_finish,   MAY(LINGER) | MAY(CLOSED))                                \
+    X(LINGER,    step_linger,   MAY(CLOSED))                                              \
+    X(CLOSED,    NULL,          0)
+// clang-format on
+
+enum h1_state {
+#define X(name, step, may) H1_##name,
+    H1_STATES(X)
+#undef X
+};
+
+struct h1_conn {
+    /* Fixed at birth. */
+    struct engine *engine;              /* borrowed */
+    const struct h1_settings *settings; /* borrowed */
+    struct stream *stream;              /* owned; its memory is below */
+    struct addr_ip peer;
+
+    /* Changes. */
+    enum h1_state state        : 8;
+    enum h1_close close_reason : 8;
+    bool may_read              : 1; /* the last read did not empty the stream */
+    bool peer_ended            : 1; /* a FIN was announced */
+    bool has_read_end          : 1; /* and read */
+    bool must_run              : 1; /* the request's handler has something to look at */
+    bool is_last               : 1; /* the answer in hand ends the connection */
+    bool must_linger           : 1; /* the client may still be sending when we close */
+    bool sent_continue         : 1; /* or will never */
+    bool in_turn               : 1;
+    bool is_stopping           : 1; /* engine_stop() */
+    bool reads_body            : 1; /* the client's time for its body runs, from since_ns */
+    struct carrier carrier;
+    struct loop_task task;
+    struct coarse_timer timer;
+    struct weir_request *request;  /* owned; in HEAD and EXCHANGE, else NULL */
+    struct weir_request *answered; /* owned: answers in the output, oldest first */
+    struct weir_request **answered_end;
+    struct chunked *chunked; /* of the body that is arriving; in the request's arena */
+    struct rest {
+        size_t at, len;
+        char bytes[];
+    } * rest; /* owned: input that the last turn did not get to; NULL */
+    struct output_state output;
+    struct h1_reply reply;
+    uint64_t requests;        /* begun */
+    uint64_t body_left_bytes; /* of a body with a length */
+    uint64_t since_ns;        /* IDLE: idle; EXCHANGE: last body bytes; LINGER: our FIN */
+    uint64_t sent_ns;         /* the socket last took something */
+
+    _Alignas(16) unsigned char stream_memory[TCP_STREAM_BYTES];
+};
+
+/* A turn of one connection: what lives only until it returns. */
+struct turn {
+    struct h1_conn *conn;
+    struct weir_str input; /* in the loop's scratch memory, or in conn->rest */
+    struct output output;
+    unsigned reads, requests;
+    bool must_yield; /* goes on in the next turn of the loop */
+};
+
+#define MAY(name) (1u << H1_##name)
+
+static enum step_result step_idle(struct turn *turn);
+static enum step_result step_head(struct turn *turn);
+static enum step_result step_exchange(struct turn *turn);
+static enum step_result step_discard(struct turn *turn);
+static enum step_result step_finish(struct turn *turn);
+static enum step_result step_linger(struct turn *turn);
+
+static const struct {
+    const char *name;
+    enum step_result (*step)(struct turn *turn);
+    unsigned may_go_to;
+} states[] = {
+#define X(name, step, may) { #name, step, may },
+    H1_STATES(X)
+#undef X
+};
+
+const char *
+h1_close_label(enum h1_close reason)
+{
+    static const char *const labels[] = { "open",
+#define X(name, label, text) label,
+        H1_CLOSES(X)
+#undef X
+    };
+    return labels[reason];
+}
+
+static void
+check(const struct h1_conn *conn)
+{
+    bool has_request = conn->state == H1_HEAD || conn->state == H1_EXCHANGE;
+    WEIR_ASSERT(has_request == (conn->request != NULL));
+}
+
+/* The only place that sets conn->state. */
+static void
+enter(struct h1_conn *conn, enum h1_state next)
+{
+    WEIR_ASSERT(states[conn->state].may_go_to & (1u << next));
+    conn->state = next;
+    check(conn);
+}
+
+static enum step_result
+gone(struct h1_conn *conn, enum h1_close reason)
+{
+    if (conn->close_reason == H1_OPEN) {
+        conn->close_reason = reason;
+    }
+    return STEP_GONE;
+}
+
+static uint64_t
+now_ns(const struct h1_conn *conn)
+{
+    return loop_now_ns(conn->engine->loop);
+}
+
+/* The transport has let go: the handler logs and frees. */
+static void
+end_request(struct weir_request *request, enum request_end end)
+{
+    request->end = end;
+    request->transport = NULL;
+    request->engine->handler->end(request);
+}
+
+/* ---- input ------------------------------------------------------------------------------- */
+
+enum fill_result {
+    FILLED, /* turn->input is not empty */
+    FILL_NOTHING,
+    FILL_END,
+    FILL_BROKEN,
+};
+
+static void
+drop_rest(struct h1_conn *conn)
+{
+    free(conn->rest);
+    conn->rest = NULL;
+}
+
+/* Makes sure that there is input, from the last turn or the stream. */
+static enum fill_result
+fill(struct turn *turn)
+{
+    struct h1_conn *conn = turn->conn;
+    if (turn->input.len > 0) {
+        return FILLED;
+    }
+    drop_rest(conn); /* used up */
+    if (conn->has_read_end) {
+        return FILL_END;
+    }
+    if (!conn->may_read) {
+        return FILL_NOTHING;
+    }
+    if (turn->reads++ >= TURN_READS) {
+        turn->must_yield = true;
+        return FILL_NOTHING;
+    }
+    char *scratch = loop_scratch(conn->engine->loop);
+    ssize_t n = stream_read(conn->stream, scratch, LOOP_SCRATCH_BYTES);
+    if (n == -EAGAIN) {
+        conn->may_read = false;
+        return FILL_NOTHING;
+    }
+    if (n < 0) {
+        return FILL_BROKEN;
+    }
+    if (n == 0) {
+        conn->has_read_end = true;
+        return FILL_END;
+    }
+    conn->engine->figures.bytes_in += (uint64_t)n;
+    /* A short read emptied the stream, unless a FIN stands behind it: that edge is past. */
+    conn->may_read = (size_t)n == LOOP_SCRATCH_BYTES || conn->peer_ended;
+    turn->input = weir_str_make(scratch, (size_t)n);
+    return FILLED;
+}
+
+static void
+consume(struct turn *turn, size_t bytes)
+{
+    turn->input.ptr += bytes;
+    turn->input.len -= bytes;
+}
+
+/* Keeps what this turn did not get to. */
+static bool
+keep_rest(struct turn *turn)
+{
+    struct h1_conn *conn = turn->conn;
+    if (turn->input.len == 0) {
+        drop_rest(conn);
+        return true;
+    }
+    if (conn->rest != NULL) {
+        conn->rest->at = conn->rest->len - turn->input.len;
+        return true;
+    }
+    conn->rest = malloc(sizeof(*conn->rest) + turn->input.len);
+    if (conn->rest == NULL) {
+        return false;
+    }
+    conn->rest->at = 0;
+    conn->rest->len = turn->input.len;
+    memcpy(conn->rest->bytes, turn->input.ptr, turn->input.len);
+    return true;
+}
+
+/* ---- transport --------------------------------------------------------------------------- */
+
+static void
+transport_wake(struct weir_request *request)
+{
+    struct h1_conn *conn = request->carrier;
+    conn->must_run = true;
+    loop_defer(conn->engine->loop, &conn->task);
+}
+
+/* The turn in which the request's handler runs, for what it says meanwhile; one at a time on a
+ * loop, since a turn never begins within another. */
+static _Thread_local struct turn *current_turn;
+
+static int
+write_interim(struct output *output, unsigned status, struct weir_str lines)
+{
+    char head[32] = "HTTP/1.1 ";
+    head[9] = (char)('0' + status / 100);
+    head[10] = (char)('0' + status / 10 % 10);
+    head[11] = (char)('0' + status % 10);
+    head[12] = ' ';
+    output_bytes(output, weir_str_make(head, 13));
+    output_bytes(output, status_reason(status));
+    output_bytes(output, WEIR_STR("\r\n"));
+    output_bytes(output, lines);
+    output_bytes(output, WEIR_STR("\r\n"));
+    return output->is_out_of_memory ? -ENOMEM : 0;
+}
+
+static int
+transport_interim(struct weir_request *request, unsigned status, struct weir_str lines)
+{
+    struct turn *turn = current_turn;
+    if (turn == NULL || turn->conn->request != request || turn->conn->reply.has_head) {
+        return -EALREADY;
+    }
+    return write_interim(&turn->output, status, lines);
+}
+
+static const struct request_transport transport = {
+    .wake = transport_wake,
+    .interim = transport_interim,
+};
+
+/* ---- steps ------------------------------------------------------------------------------- */
+
+static enum step_result
+step_idle(struct turn *turn)
+{
+    struct h1_conn *conn = turn->conn;
+    if (turn->output.last != OUTPUT_SENT) {
+        return STEP_WAIT; /* a client that does not read gets no further answers to keep */
+    }
+    if (conn->is_stopping) {
+        return gone(conn, H1_CLOSE_STOPPED);
+    }
+    if (turn->requests >= conn->settings->limits.pipeline &&
+            (turn->input.len > 0 || conn->may_read)) {
+        turn->must_yield = true;
+        return STEP_WAIT;
+    }
+    switch (fill(turn)) {
+    case FILLED:
+        break;
+    case FILL_NOTHING:
+        return STEP_WAIT;
+    case FILL_END:
+        return gone(conn, H1_CLOSE_CLIENT);
+    case FILL_BROKEN:
+        return gone(conn, H1_CLOSE_CLIENT_RESET);
+    }
+    conn->request = request_new(conn->engine, &transport, conn, &conn->settings->limits,
+            &conn->settings->timeouts);
+    if (conn->request == NULL) {
+        output_bytes(&turn->output,
+                WEIR_STR("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
+                         "Content-Length: 0\r\nConnection: close\r\n\r\n"));
+        return gone(conn, H1_CLOSE_NO_MEMORY);
+    }
+    conn->request->peer = conn->peer;
+    conn->requests++;
+    turn->requests++;
+    enter(conn, H1_HEAD);
+    return STEP_AGAIN;
+}
+
+/* The head is read or refused; from here on the request is its handler's. */
+static enum step_result
+begin_exchange(struct h1_conn *conn)
+{
+    struct weir_request *request = conn->request;
+    if (request->refusal == HEAD_ACCEPTED) {
+        request_accept_head(request);
+    }
+    bool is_refused = request->refusal != HEAD_ACCEPTED;
+    if (is_refused) {
+        conn->engine->figures.requests_refused++;
+        request->in.ended = true; /* nothing on this connection is interpreted any more */
+        conn->must_linger = true;
+    }
+    conn->is_last = is_refused || !request->head.keep_alive || conn->engine->is_draining ||
+            conn->requests >= conn->settings->limits.requests_per_connection;
+    conn->body_left_bytes = request->head.body_bytes;
+    conn->chunked = NULL;
+    conn->sent_continue = !request->head.expects_continue;
+    conn->reply = (struct h1_reply){ .has_head = false };
+    conn->must_run = true;
+    conn->reads_body = false;
+    enter(conn, H1_EXCHANGE);
+    return STEP_AGAIN;
+}
+
+static enum step_result
+step_head(struct turn *turn)
+{
+    struct h1_conn *conn = turn->conn;
+    switch (fill(turn)) {
+    case FILLED:
+        break;
+    case FILL_NOTHING:
+        return STEP_WAIT;
+    case FILL_END:
+        return gone(conn, H1_CLOSE_CLIENT);
+    case FILL_BROKEN:
+        return gone(conn, H1_CLOSE_CLIENT_RESET);
+    }
+    struct weir_request *request = conn->request;
+    size_t taken;
+    enum head_progress progress = head_reader_feed(&request->reader, turn->input, &taken,
+            &request->refusal);
+    consume(turn, taken);
+    return progress == HEAD_MORE ? STEP_AGAIN : begin_exchange(conn);
+}
+
+/* Body bytes from the input into the request; up to the room it has. */
+static void
+feed_length(struct turn *turn, struct weir_request *request)
+{
+    struct h1_conn *conn = turn->conn;
+    uint64_t room = request_body_room(request);
+    size_t len = turn->input.len;
+    len = len < conn->body_left_bytes ? len : (size_t)conn->body_left_bytes;
+    len = len < room ? len : (size_t)room;
+    if (request_body_push(request, weir_str_make(turn->input.ptr, len)) < 0) {
+        return;
+    }
+    consume(turn, len);
+    conn->body_left_bytes -= len;
+    if (conn->body_left_bytes == 0) {
+        request_body_end(request, weir_str_make(NULL, 0));
+    }
+}
+
+static void
+fini_chunked(void *object)
+{
+    chunked_fini(object);
+}
+
+static struct chunked *
+new_chunked(struct weir_request *request)
+{
+    const struct http_limits *limits = request->limits;
+    struct chunked *chunked = arena_alloc(&request->arena, sizeof(*chunked));
+    if (chunked == NULL) {
+        return NULL;
+    }
+    chunked_init(chunked, (size_t)limits->head_bytes, (uint32_t)limits->fields);
+    if (arena_defer(&request->arena, fini_chunked, chunked) < 0) {
+        return NULL;
+    }
+    return chunked;
+}
+
+static void
+feed_chunked(struct turn *turn, struct weir_request *request)
+{
+    struct h1_conn *conn = turn->conn;
+    if (conn->chunked == NULL) {
+        conn->chunked = new_chunked(request);
+        if (conn->chunked == NULL) {
+            request_body_fail(request, -ENOMEM);
+            return;
+        }
+    }
+    while (turn->input.len > 0 && !request->in.ended && request->in.error == 0) {
+        uint64_t room = request_body_room(request);
+        if (room == 0) {
+            return;
+        }
+        /* No more data than there is room for; sizes and line ends take little of it. */
+        struct weir_str piece = turn->input;
+        piece.len = piece.len < room ? piece.len : (size_t)room;
+        size_t offered = piece.len;
+        struct weir_str data;
+        enum chunked_result result = chunked_step(conn->chunked, &piece, &data);
+        consume(turn, offered - piece.len);
+        switch (result) {
+        case CHUNKED_MORE:
+            break;
+        case CHUNKED_DATA:
+            if (request_body_push(request, data) < 0) {
+                return;
+            }
+            break;
+        case CHUNKED_DONE:
+            request_body_end(request, buf_str(&conn->chunked->trailers));
+            break;
+        case CHUNKED_BAD:
+        case CHUNKED_EXTENSIONS_TOO_LONG:
+            request_body_fail(request, -EPROTO);
+            break;
+        case CHUNKED_TRAILERS_TOO_LONG:
+            request_body_fail(request, -E2BIG);
+            break;
+        case CHUNKED_OUT_OF_MEMORY:
+            request_body_fail(request, -ENOMEM);
+            break;
+        }
+    }
+}
+
+/* What reaches nobody any more: a body whose framing broke is the connection's end. */
+static void
+check_body(struct h1_conn *conn)
+{
+    if (conn->request->in.error != 0) {
+        conn->is_last = conn->must_linger = true;
+    }
+}
+
+/* Reads as much of the body as somebody wants. True when something changed. */
+static bool
+feed_body(struct turn *turn)
+{
+    struct h1_conn *conn = turn->conn;
+    struct weir_request *request = conn->request;
+    struct request_body *in = &request->in;
+    bool reads_body = !in->ended && in->error == 0 && in->wanted &&
+            request_body_room(request) > 0;
+    if (reads_body && !conn->reads_body) {
+        conn->since_ns = now_ns(conn);
+    }
+    conn->reads_body = reads_body;
+    if (!reads_body) {
+        return false;
+    }
+    enum fill_result filled = fill(turn);
+    if (filled == FILL_NOTHING && !conn->sent_continue && !conn->reply.has_head) {
+        write_interim(&turn->output, 100, weir_str_make(NULL, 0));
+    }
+    if (filled != FILL_NOTHING) {
+        conn->since_ns = now_ns(conn);
+    }
+    conn->sent_continue = true; /* bytes that arrive unasked make it superfluous */
+    switch (filled) {
+    case FILL_NOTHING:
+        return false;
+    case FILL_END:
+        request_body_fail(request, -ECONNRESET);
+        break;
+    case FILL_BROKEN:
+        request->is_gone = true;
+        request_body_fail(request, -ECONNRESET);
+        break;
+    case FILLED:
+        if (request->head.body == HEAD_BODY_CHUNKED) {
+            feed_chunked(turn, request);
+        } else {
+            feed_length(turn, request);
+        }
+        break;
+    }
+    check_body(conn);
+    return true;
+}
+
+/* Whether the rest of the body, if any, can be got out of the way. */
+static bool
+can_discard(const struct h1_conn *conn)
+{
+    const struct weir_request *request = conn->request;
+    if (request->in.ended) {
+        return true;
+    }
+    return request->in.error == 0 && request->head.body == HEAD_BODY_LENGTH &&
+            conn->body_left_bytes <= DISCARD_MAX_BYTES && conn->sent_continue;
+}
+
+/* The answer is in the output: what comes next. */
+static enum step_result
+end_exchange(struct turn *turn)
+{
+    struct h1_conn *conn = turn->conn;
+    struct weir_request *request = conn->request;
+    if (conn->reply.is_over || request->reply.close) {
+        conn->is_last = true;
+    }
+    bool has_unread_body = !request->in.ended;
+    if (!can_discard(conn)) {
+        conn->is_last = conn->must_linger = true;
+    }
+    request->sent_at = conn->output.queued_bytes;
+    request->next = NULL;
+    *conn->answered_end = request;
+    conn->answered_end = &request->next;
+    conn->request = NULL;
+    conn->chunked = NULL;
+    conn->since_ns = now_ns(conn);
+    if (conn->is_last) {
+        conn->must_linger |= has_unread_body || turn->input.len > 0 || conn->may_read;
+        enter(conn, H1_FINISH);
+    } else {
+        enter(conn, has_unread_body ? H1_DISCARD : H1_IDLE);
+    }
+    return STEP_AGAIN;
+}
+
+static enum step_result
+step_exchange(struct turn *turn)
+{
+    struct h1_conn *conn = turn->conn;
+    struct weir_request *request = conn->request;
+    bool has_changed = feed_body(turn);
+    if (has_changed || conn->must_run) {
+        conn->must_run = false;
+        current_turn = turn;
+        conn->engine->handler->run(request);
+        current_turn = NULL;
+        has_changed = true;
+    }
+    if (request->is_gone) {
+        return gone(conn, H1_CLOSE_CLIENT_RESET);
+    }
+    if (request->reply.state != REPLY_COMMITTED || turn->output.last != OUTPUT_SENT) {
+        return has_changed && turn->output.last == OUTPUT_SENT ? STEP_AGAIN : STEP_WAIT;
+    }
+    if (!conn->reply.has_head) {
+        conn->is_last |= request->reply.close || h1_reply_needs_close(request) ||
+                (!request->in.wanted && !can_discard(conn));
+    }
+    bool moved = false;
+    switch (h1_reply_step(&conn->reply, request, &turn->output, !conn->is_last, &moved)) {
+    case H1_REPLY_DONE:
+        return end_exchange(turn);
+    case H1_REPLY_SHORT:
+        conn->close_reason = H1_CLOSE_BROKEN;
+        return STEP_GONE;
+    case H1_REPLY_FULL:
+        return STEP_WAIT;
+    case H1_REPLY_WAITING:
+        break;
+    }
+    if (moved) {
+        /* There is room again for whoever waited for it. */
+        if (output_flush(&turn->output) == OUTPUT_SENT) {
+            conn->must_run = true;
+        }
+        return STEP_AGAIN;
+    }
+    return has_changed ? STEP_AGAIN : STEP_WAIT;
+}
+
+static enum step_result
+step_discard(struct turn *turn)
+{
+    struct h1_conn *conn = turn->conn;
+    switch (fill(turn)) {
+    case FILLED:
+        break;
+    case FILL_NOTHING:
+        return STEP_WAIT;
+    case FILL_END:
+        return gone(conn, H1_CLOSE_CLIENT);
+    case FILL_BROKEN:
+        return gone(conn, H1_CLOSE_CLIENT_RESET);
+    }
+    size_t len = turn->input.len < conn->body_left_bytes ? turn->input.len
+                                                         : (size_t)conn->body_left_bytes;
+    consume(turn, len);
+    conn->body_left_bytes -= len;
+    conn->since_ns = now_ns(conn);
+    if (conn->body_left_bytes == 0) {
+        enter(conn, H1_IDLE);
+    }
+    return STEP_AGAIN;
+}
+
+/* The last answer is on its way out. */
+static enum step_result
+step_finish(struct turn *turn)
+{
+    struct h1_conn *conn = turn->conn;
+    if (output_flush(&turn->output) != OUTPUT_SENT) {
+        return turn->output.last == OUTPUT_BROKEN ? gone(conn, H1_CLOSE_CLIENT_RESET)
+                                                  : STEP_WAIT;
+    }
+    if (!conn->must_linger) {
+        return gone(conn, H1_CLOSE_DONE);
+    }
+    if (conn->close_reason == H1_OPEN) {
+        conn->close_reason = H1_CLOSE_REFUSED;
+    }
+    turn->input.len = 0;
+    if (stream_shutdown(conn->stream) < 0) {
+        return gone(conn, H1_CLOSE_CLIENT_RESET);
+    }
+    conn->since_ns = now_ns(conn);
+    enter(conn, H1_LINGER);
+    return STEP_AGAIN;
+}
+
+/* Reads and drops, so that closing sends no reset over the answer (RFC 9112 section 9.6). */
+static enum step_result
+step_linger(struct turn *turn)
+{
+    struct h1_conn *conn = turn->conn;
+    switch (fill(turn)) {
+    case FILLED:
+        turn->input.len = 0;
+        return STEP_AGAIN;
+    case FILL_NOTHING:
+        return STEP_WAIT;
+    case FILL_END:
+    case FILL_BROKEN:
+        break;
+    }
+    return gone(conn, H1_CLOSE_DONE);
+}
+
+/* ---- the turn ---------------------------------------------------------------------------- */
+
+/* Requests whose answers the socket has taken. */
+static void
+end_answered(struct h1_conn *conn)
+{
+    while (conn->answered != NULL && conn->answered->sent_at <= conn->output.sent_bytes) {
+        struct weir_request *request = conn->answered;
+        conn->answered = request->next;
+        if (conn->answered == NULL) {
+            conn->answered_end = &conn->answered;
+        }
+        end_request(request, REQUEST_END_COMPLETE);
+    }
+}
+
+static enum request_end
+end_of(enum h1_close reason)
+{
+    switch (reason) {
+    case H1_CLOSE_SLOW_HEAD:
+    case H1_CLOSE_SLOW_BODY:
+    case H1_CLOSE_SLOW_READER:
+        return REQUEST_END_CLIENT_SLOW;
+    case H1_CLOSE_SLOW_REQUEST:
+    case H1_CLOSE_NO_MEMORY:
+        return REQUEST_END_ANSWER_FAILED;
+    case H1_CLOSE_BROKEN:
+        return REQUEST_END_ANSWER_SHORT;
+    case H1_CLOSE_STOPPED:
+        return REQUEST_END_STOPPED;
+    case H1_OPEN:
+    case H1_CLOSE_CLIENT:
+    case H1_CLOSE_CLIENT_RESET:
+    case H1_CLOSE_DONE:
+    case H1_CLOSE_REFUSED:
+    case H1_CLOSE_IDLE:
+    case H1_CLOSE_COUNT:
+        return REQUEST_END_CLIENT_LEFT;
+    }
+    return REQUEST_END_CLIENT_LEFT;
+}
+
+/* Frees the connection. What its requests held is given back through their handler. */
+static void
+close_conn(struct h1_conn *conn)
+{
+    WEIR_ASSERT(!conn->in_turn && conn->close_reason != H1_OPEN);
+    struct engine *engine = conn->engine;
+    enum request_end end = end_of(conn->close_reason);
+    bool was_reading_head = conn->state == H1_HEAD;
+    struct weir_request *request = conn->request;
+    conn->request = NULL;
+    conn->state = H1_CLOSED;
+
+    /* An answer that the client cannot finish must not look finished to it. */
+    bool reset = conn->close_reason == H1_CLOSE_SLOW_READER ||
+            (conn->close_reason == H1_CLOSE_BROKEN && conn->reply.framing == H1_UNTIL_CLOSE);
+    stream_close(conn->stream, reset);
+    while (conn->answered != NULL) {
+        struct weir_request *answered = conn->answered;
+        conn->answered = answered->next;
+        answered->is_gone = true;
+        end_request(answered, end);
+    }
+    if (request != NULL && was_reading_head) {
+        request_free(request); /* nobody was told of it */
+    } else if (request != NULL) {
+        request->is_gone = true;
+        end_request(request, end);
+    }
+    if (conn->settings->on_closed != NULL) {
+        conn->settings->on_closed(conn->settings->context, &conn->peer, conn->close_reason);
+    }
+    engine_remove(engine, &conn->carrier);
+    loop_undefer(engine->loop, &conn->task);
+    coarse_timer_fini(&conn->timer);
+    output_state_fini(&conn->output);
+    drop_rest(conn);
+    free(conn);
+}
+
+/* Which limit runs out next, and when. */
+static uint64_t
+next_deadline(const struct h1_conn *conn, enum h1_close *reason)
+{
+    const struct http_timeouts *timeouts = &conn->settings->timeouts;
+    *reason = H1_CLOSE_IDLE;
+    if (conn->output.unsent != NULL) {
+        *reason = H1_CLOSE_SLOW_READER;
+        return clock_add_ns(conn->sent_ns, timeouts->send_ns);
+    }
+    switch (conn->state) {
+    case H1_IDLE:
+        /* The first request has the time of a head, later ones that of an idle connection. */
+        return clock_add_ns(conn->since_ns,
+                conn->requests == 0 ? timeouts->head_ns : timeouts->keepalive_ns);
+    case H1_HEAD:
+        *reason = H1_CLOSE_SLOW_HEAD;
+        return clock_add_ns(conn->request->began_ns, timeouts->head_ns);
+    case H1_EXCHANGE: {
+        const struct weir_request *request = conn->request;
+        uint64_t deadline = clock_add_ns(request->began_ns, request->timeouts->request_ns);
+        *reason = H1_CLOSE_SLOW_REQUEST;
+        if (conn->reads_body && request->in.error == 0) {
+            uint64_t body = clock_add_ns(conn->since_ns, request->timeouts->body_ns);
+            uint64_t rate = request->limits->body_rate_bytes_per_s;
+            if (rate > 0) {
+                uint64_t earned_s = request->in.received_bytes / rate;
+                uint64_t due = clock_add_ns(request->head_read_ns,
+                        RATE_GRACE_NS + earned_s * NS_PER_S);
+                body = due < body ? due : body;
+            }
+            if (body < deadline) {
+                *reason = H1_CLOSE_SLOW_BODY;
+                deadline = body;
+            }
+        }
+        return deadline;
+    }
+    case H1_DISCARD:
+        *reason = H1_CLOSE_SLOW_BODY;
+        return clock_add_ns(conn->since_ns, timeouts->body_ns);
+    case H1_FINISH:
+        *reason = H1_CLOSE_SLOW_READER;
+        return clock_add_ns(conn->sent_ns, timeouts->send_ns);
+    case H1_LINGER:
+        *reason = H1_CLOSE_REFUSED;
+        return clock_add_ns(conn->since_ns, LINGER_NS);
+    case H1_CLOSED:
+        break;
+    }
+    return CLOCK_NEVER;
+}
+
+/* Runs steps until none can go on, writes, and sets the next deadline. May free the
+ * connection. */
+static void
+take_turn(struct h1_conn *conn)
+{
+    WEIR_ASSERT(!conn->in_turn && current_turn == NULL);
+    struct turn turn = { .conn = conn };
+    if (conn->rest != NULL) {
+        turn.input = weir_str_make(conn->rest->bytes + conn->rest->at,
+                conn->rest->len - conn->rest->at);
+    }
+    conn->in_turn = true;
+    bool had_unsent = conn->output.unsent != NULL;
+    uint64_t sent_before = conn->output.sent_bytes;
+    output_begin(&turn.output, conn->engine, conn->stream, &conn->output);
+    if (had_unsent && output_flush(&turn.output) == OUTPUT_SENT && conn->state == H1_EXCHANGE) {
+        conn->must_run = true; /* room */
+    }
+
+    enum step_result result;
+    do {
+        result = states[conn->state].step(&turn);
+    } while (result == STEP_AGAIN && turn.output.last != OUTPUT_BROKEN);
+
+    /* What was to be said is said, also on a connection that ends. */
+    if (turn.output.last == OUTPUT_SENT) {
+        output_flush(&turn.output);
+    }
+    if (turn.output.last == OUTPUT_BROKEN) {
+        result = gone(conn, H1_CLOSE_CLIENT_RESET);
+    }
+    if (turn.output.last == OUTPUT_YIELDED) {
+        turn.must_yield = true;
+    }
+    uint64_t sent = conn->output.sent_bytes - sent_before;
+    if (sent > 0 || !had_unsent) {
+        conn->sent_ns = now_ns(conn);
+    }
+    conn->engine->figures.bytes_out += sent;
+    end_answered(conn);
+    if (output_end(&turn.output) < 0 || !keep_rest(&turn)) {
+        result = gone(conn, H1_CLOSE_NO_MEMORY);
+    }
+    conn->in_turn = false;
+    if (result == STEP_GONE) {
+        close_conn(conn);
+        return;
+    }
+    if (turn.must_yield) {
+        loop_defer_to_next(conn->engine->loop, &conn->task);
+    }
+    enum h1_close reason;
+    coarse_timer_set(&conn->timer, next_deadline(conn, &reason));
+}
+
+static void
+on_task(struct loop_task *task)
+{
+    take_turn((struct h1_conn *)((char *)task - offsetof(struct h1_conn, task)));
+}
+
+/* An answer to a client that was too slow, where one is still possible. */
+static void
+answer_timeout(struct h1_conn *conn, unsigned status, enum h1_close reason)
+{
+    struct weir_request *request = conn->request;
+    conn->close_reason = reason;
+    conn->is_last = conn->must_linger = true;
+    if (conn->state == H1_HEAD) {
+        request->refusal = HEAD_TOO_SLOW;
+        begin_exchange(conn);
+    } else if (status == 408) {
+        request_body_fail(request, -ETIMEDOUT);
+    } else if (!reply_replace(request, status)) {
+        close_conn(conn);
+        return;
+    }
+    conn->must_run = true;
+    take_turn(conn);
+}
+
+static void
+on_timer(struct coarse_timer *timer)
+{
+    struct h1_conn *conn = (struct h1_conn *)((char *)timer - offsetof(struct h1_conn, timer));
+    enum h1_close reason;
+    uint64_t deadline = next_deadline(conn, &reason);
+    if (deadline > now_ns(conn)) {
+        coarse_timer_set(timer, deadline);
+        return;
+    }
+    if (reason == H1_CLOSE_SLOW_HEAD && conn->state == H1_HEAD) {
+        answer_timeout(conn, 408, reason);
+    } else if (reason == H1_CLOSE_SLOW_BODY && conn->state == H1_EXCHANGE) {
+        answer_timeout(conn, 408, reason);
+    } else if (reason == H1_CLOSE_SLOW_REQUEST) {
+        answer_timeout(conn, 504, reason);
+    } else {
+        gone(conn, reason);
+        close_conn(conn);
+    }
+}
+
+static void
+on_stop(struct carrier *carrier, bool now)
+{
+    struct h1_conn *conn = (struct h1_conn *)((char *)carrier -
+            offsetof(struct h1_conn, carrier));
+    if (now) {
+        gone(conn, H1_CLOSE_STOPPED);
+        close_conn(conn);
+        return;
+    }
+    conn->is_stopping = true;
+    if (conn->state == H1_IDLE) {
+        loop_defer(conn->engine->loop, &conn->task);
+    } else if (!conn->reply.has_head) {
+        conn->is_last = true;
+    }
+}
+
+void
+h1_conn_on_event(void *owner, unsigned events)
+{
+    struct h1_conn *conn = owner;
+    if (events & STREAM_BROKEN) {
+        gone(conn, H1_CLOSE_CLIENT_RESET);
+        close_conn(conn);
+        return;
+    }
+    if (events & STREAM_READABLE) {
+        conn->may_read = true;
+    }
+    if (events & STREAM_ENDED) {
+        conn->peer_ended = true;
+    }
+    bool waits_for_room = conn->output.unsent != NULL;
+    if ((events & STREAM_READABLE) || waits_for_room) {
+        take_turn(conn);
+    }
+}
+
+struct h1_conn *
+h1_conn_new(struct engine *engine, const struct h1_settings *settings, const struct addr *peer)
+{
+    struct h1_conn *conn = aligned_alloc(16, (sizeof(*conn) + 15) & ~(size_t)15);
+    if (conn == NULL) {
+        return NULL;
+    }
+    memset(conn, 0, offsetof(struct h1_conn, stream_memory));
+    conn->engine = engine;
+    conn->settings = settings;
+    conn->peer = addr_to_ip(peer);
+    conn->state = H1_IDLE;
+    conn->answered_end = &conn->answered;
+    conn->task.fn = on_task;
+    conn->carrier.stop = on_stop;
+    coarse_timer_init(&conn->timer, engine->loop, on_timer);
+    conn->since_ns = conn->sent_ns = loop_now_ns(engine->loop);
+    return conn;
+}
+
+void *
+h1_conn_stream_memory(struct h1_conn *conn)
+{
+    return conn->stream_memory;
+}
+
+void
+h1_conn_start(struct h1_conn *conn, struct stream *stream)
+{
+    conn->stream = stream;
+    conn->may_read = true;
+    conn->is_stopping = conn->engine->is_draining && conn->requests > 0;
+    engine_add(conn->engine, &conn->carrier);
+    take_turn(conn);
+}
+
+int
+h1_serve_fd(struct engine *engine, const struct h1_settings *settings, int fd,
+        const struct addr *peer)
+{
+    struct h1_conn *conn = h1_conn_new(engine, settings, peer);
+    if (conn == NULL) {
+        close(fd);
+        return -ENOMEM;
+    }
+    struct stream *stream;
+    int r = tcp_stream_init(conn->stream_memory, engine->loop, fd, h1_conn_on_event, conn,
+            &stream);
+    if (r < 0) {
+        close(fd);
+        free(conn);
+        return r;
+    }
+    r = tcp_stream_watch(stream);
+    if (r < 0) {
+        stream_close(stream, false);
+        free(conn);
+        return r;
+    }
+    h1_conn_start(conn, stream);
+    return 0;
+}

@@ -1,0 +1,510 @@
+/* SPDX-License-Identifier: MIT */
+/* The head, line by line.
+ *
+ *     bytes -> copy -> complete lines -> limits, folding, empty names   (check_line)
+ *                                     -> request line                   (read_request_line)
+ *                                     -> llhttp, strict                 (parser_feed)
+ *           -> empty line -> what the fields mean for framing           (judge)
+ *
+ * Lines are judged in order, each by its length first and its grammar second, and an incomplete
+ * last line only by its length and, for the request line, by the bytes of its method. So a head
+ * that arrives byte by byte is refused for the same reason as one that arrives whole. */
+#include "http/head.h"
+
+#include "base/assert.h"
+#include "base/num.h"
+
+#define FIRST_CAPACITY_BYTES 1024u
+#define FIRST_FIELDS         24u
+#define FIRST_MAX            254u
+#define HEAD_MAX_BYTES       (16u << 20) /* whatever the configuration says; offsets are 32 bits */
+
+unsigned
+head_refusal_status(enum head_refusal refusal)
+{
+    switch (refusal) {
+    case HEAD_ACCEPTED:
+        return 0;
+#define X(name, status, text) \
+    case HEAD_##name:         \
+        return status;
+        HEAD_REFUSALS(X)
+#undef X
+    }
+    return 400;
+}
+
+const char *
+head_refusal_text(enum head_refusal refusal)
+{
+    switch (refusal) {
+    case HEAD_ACCEPTED:
+        return "accepted";
+#define X(name, status, text) \
+    case HEAD_##name:         \
+        return text;
+        HEAD_REFUSALS(X)
+#undef X
+    }
+    return "refused";
+}
+
+struct weir_str
+head_method(const struct head *head)
+{
+    return weir_str_make(head->bytes + head->method_at, head->method_len);
+}
+
+struct weir_str
+head_target(const struct head *head)
+{
+    return weir_str_make(head->bytes + head->target_at, head->target_len);
+}
+
+struct weir_str
+head_field_name(const struct head *head, uint32_t i)
+{
+    WEIR_ASSERT(i < head->field_count);
+    return weir_str_make(head->bytes + head->fields[i].name_at, head->fields[i].name_len);
+}
+
+struct weir_str
+head_field_value(const struct head *head, uint32_t i)
+{
+    WEIR_ASSERT(i < head->field_count);
+    return weir_str_make(head->bytes + head->fields[i].value_at, head->fields[i].value_len);
+}
+
+/* Index of the first field of `id`, field_count when there is none. */
+static uint32_t
+find_index(const struct head *head, enum field_id id)
+{
+    uint8_t first = head->first[id];
+    if (first == 0) {
+        return head->field_count;
+    }
+    uint32_t i = first - 1u;
+    while (i < head->field_count && head->fields[i].id != id) {
+        i++; /* only when `first` could not say */
+    }
+    return i;
+}
+
+struct weir_str
+head_find(const struct head *head, enum field_id id)
+{
+    uint32_t i = find_index(head, id);
+    return i == head->field_count ? weir_str_make(NULL, 0) : head_field_value(head, i);
+}
+
+uint32_t
+head_find_named(const struct head *head, struct weir_str name, uint32_t from)
+{
+    uint32_t i = from;
+    while (i < head->field_count && !weir_str_eq_icase(head_field_name(head, i), name)) {
+        i++;
+    }
+    return i < head->field_count ? i : head->field_count;
+}
+
+static int
+on_field(void *context, uint32_t name_at, uint32_t name_len, uint32_t value_at,
+        uint32_t value_len)
+{
+    struct head_reader *reader = context;
+    struct head *head = reader->head;
+    if (head->field_count == reader->field_capacity) {
+        uint32_t capacity = reader->field_capacity == 0 ? FIRST_FIELDS
+                                                        : reader->field_capacity * 2;
+        struct head_field *fields = arena_alloc(reader->arena, capacity * sizeof(*fields));
+        if (fields == NULL) {
+            reader->is_out_of_memory = true;
+            return -1;
+        }
+        if (head->field_count > 0) {
+            memcpy(fields, head->fields, head->field_count * sizeof(*fields));
+        }
+        head->fields = fields;
+        reader->field_capacity = capacity;
+    }
+    struct weir_str value = weir_str_trim(weir_str_make(reader->bytes + value_at, value_len));
+    enum field_id id = field_id_find(weir_str_make(reader->bytes + name_at, name_len));
+    head->fields[head->field_count] = (struct head_field){
+        .name_at = name_at,
+        .name_len = name_len,
+        .value_at = value.len == 0 ? value_at : (uint32_t)(value.ptr - reader->bytes),
+        .value_len = (uint32_t)value.len,
+        .id = id,
+    };
+    if (head->first[id] == 0) {
+        head->first[id] =
+                (uint8_t)((head->field_count < FIRST_MAX ? head->field_count : FIRST_MAX) + 1);
+    }
+    head->field_count++;
+    return 0;
+}
+
+void
+head_reader_init(struct head_reader *reader, const struct http_limits *limits,
+        struct arena *arena, struct head *head)
+{
+    memset(head, 0, sizeof(*head));
+    memset(reader, 0, offsetof(struct head_reader, parser));
+    reader->limits = limits;
+    reader->arena = arena;
+    reader->head = head;
+    parser_init(&reader->parser, PARSER_REQUEST);
+    reader->parser.on_field = on_field;
+    reader->parser.context = reader;
+}
+
+/* Appends, growing within the arena; what was there before stays as waste of at most its own
+ * size. */
+static bool
+keep(struct head_reader *reader, struct weir_str input)
+{
+    if (input.len > reader->capacity - reader->len) {
+        size_t capacity = reader->capacity == 0 ? FIRST_CAPACITY_BYTES : reader->capacity;
+        while (capacity - reader->len < input.len) {
+            capacity *= 2;
+        }
+        char *bytes = capacity > UINT32_MAX ? NULL : arena_alloc(reader->arena, capacity);
+        if (bytes == NULL) {
+            return false;
+        }
+        if (reader->len > 0) {
+            memcpy(bytes, reader->bytes, reader->len);
+        }
+        reader->bytes = bytes;
+        reader->capacity = (uint32_t)capacity;
+        reader->head->bytes = bytes;
+    }
+    memcpy(reader->bytes + reader->len, input.ptr, input.len);
+    reader->len += (uint32_t)input.len;
+    return true;
+}
+
+static uint64_t
+head_limit(const struct head_reader *reader)
+{
+    uint64_t limit = reader->limits->head_bytes;
+    return limit < HEAD_MAX_BYTES ? limit : HEAD_MAX_BYTES;
+}
+
+/* By length alone, `len` bytes of the line being there so far, its CRLF not counted. */
+static enum head_refusal
+check_length(const struct head_reader *reader, uint64_t len)
+{
+    const struct http_limits *limits = reader->limits;
+    if (!reader->has_request_line) {
+        /* Empty lines before the request count too, so that they end (RFC 9112 2.2). */
+        bool fits = len <= limits->request_line_bytes &&
+                reader->line_at + len <= head_limit(reader);
+        return fits ? HEAD_ACCEPTED : HEAD_REQUEST_LINE_TOO_LONG;
+    }
+    if (len > limits->field_bytes) {
+        return HEAD_FIELD_TOO_LONG;
+    }
+    return reader->line_at + len <= head_limit(reader) ? HEAD_ACCEPTED : HEAD_HEAD_TOO_LONG;
+}
+
+/* The bytes of a method, as far as they have come: what no method holds is refused at once, so
+ * that a TLS handshake sent here is answered before its sender waits. */
+static enum head_refusal
+check_method_bytes(const char *line, size_t len)
+{
+    for (size_t i = 0; i < len && line[i] != ' '; i++) {
+        if (!field_is_token_byte(line[i])) {
+            /* CR alone may be the beginning of an empty line. */
+            return i == 0 && line[i] == '\r' && len == 1 ? HEAD_ACCEPTED : HEAD_BAD_METHOD;
+        }
+    }
+    return HEAD_ACCEPTED;
+}
+
+/* method SP target SP HTTP/1.x, exactly (RFC 9112 section 3). */
+static enum head_refusal
+read_request_line(struct head_reader *reader, const char *line, size_t len)
+{
+    struct head *head = reader->head;
+    enum head_refusal refusal = check_method_bytes(line, len);
+    if (refusal != HEAD_ACCEPTED) {
+        return refusal;
+    }
+    const char *target = memchr(line, ' ', len);
+    if (target == NULL || target == line) {
+        return HEAD_BAD_REQUEST_LINE;
+    }
+    target++;
+    size_t left = len - (size_t)(target - line);
+    const char *version = memchr(target, ' ', left);
+    if (version == NULL || version == target) {
+        return HEAD_BAD_REQUEST_LINE; /* HTTP/0.9, or two spaces */
+    }
+    version++;
+    left = len - (size_t)(version - line);
+    if (left != 8 || memcmp(version, "HTTP/", 5) != 0 || version[6] != '.' ||
+            version[5] < '0' || version[5] > '9' || version[7] < '0' || version[7] > '9') {
+        return HEAD_BAD_REQUEST_LINE;
+    }
+    if (version[5] != '1' || (version[7] != '0' && version[7] != '1')) {
+        return HEAD_BAD_VERSION;
+    }
+    head->method_at = reader->line_at;
+    head->method_len = (uint32_t)(target - 1 - line);
+    head->target_at = reader->line_at + (uint32_t)(target - line);
+    head->target_len = (uint32_t)(version - 1 - target);
+    head->minor = (uint8_t)(version[7] - '0');
+    head->method = method_parse(weir_str_make(line, head->method_len));
+    return head->method == METHOD_OTHER ? HEAD_UNKNOWN_METHOD : HEAD_ACCEPTED;
+}
+
+/* A complete line without its LF. Sets *is_end for the empty line that ends the head. */
+static enum head_refusal
+check_line(struct head_reader *reader, uint32_t lines_fields, size_t len, bool *is_end)
+{
+    const char *line = reader->bytes + reader->line_at;
+    bool has_cr = len > 0 && line[len - 1] == '\r';
+    enum head_refusal refusal = check_length(reader, has_cr ? len - 1 : len);
+    if (refusal != HEAD_ACCEPTED) {
+        return refusal;
+    }
+    if (!reader->has_request_line) {
+        refusal = check_method_bytes(line, len);
+        if (refusal != HEAD_ACCEPTED && !(has_cr && len == 1)) {
+            return refusal;
+        }
+    }
+    if (!has_cr) {
+        return HEAD_BARE_LF;
+    }
+    len--;
+    if (!reader->has_request_line) {
+        if (len == 0) {
+            return HEAD_ACCEPTED; /* an empty line before the request */
+        }
+        reader->has_request_line = true;
+        return read_request_line(reader, line, len);
+    }
+    if (len == 0) {
+        *is_end = true;
+        return HEAD_ACCEPTED;
+    }
+    if (line[0] == ' ' || line[0] == '\t') {
+        return HEAD_FOLDED_LINE;
+    }
+    if (line[0] == ':') {
+        return HEAD_EMPTY_NAME;
+    }
+    return lines_fields <= reader->limits->fields ? HEAD_ACCEPTED : HEAD_TOO_MANY_FIELDS;
+}
+
+/* Hands the lines before `to` to llhttp. */
+static enum head_refusal
+feed_parser(struct head_reader *reader, uint32_t to, bool is_end)
+{
+    if (to == reader->fed) {
+        return HEAD_ACCEPTED;
+    }
+    enum parser_result result = parser_feed(&reader->parser, reader->bytes, reader->fed, to);
+    reader->fed = to;
+    switch (result) {
+    case PARSER_MORE:
+        return is_end ? HEAD_BAD_FIELD : HEAD_ACCEPTED;
+    case PARSER_DONE:
+        return is_end ? HEAD_ACCEPTED : HEAD_BAD_FIELD;
+    case PARSER_BAD_METHOD:
+        return HEAD_UNKNOWN_METHOD;
+    case PARSER_BAD_VERSION:
+        return HEAD_BAD_VERSION;
+    case PARSER_BAD:
+        return reader->head->field_count == 0 && !reader->parser.pending ? HEAD_BAD_REQUEST_LINE
+                                                                         : HEAD_BAD_FIELD;
+    case PARSER_FAILED:
+        return reader->is_out_of_memory ? HEAD_OUT_OF_MEMORY : HEAD_BAD_FIELD;
+    }
+    return HEAD_BAD_FIELD;
+}
+
+/* Transfer-Encoding over all its lines must be exactly "chunked" (RFC 9112 section 6.1). */
+static enum head_refusal
+judge_encoding(struct head *head)
+{
+    if (head->minor == 0) {
+        return HEAD_ENCODING_IN_1_0;
+    }
+    if (head->first[FIELD_CONTENT_LENGTH] != 0) {
+        return HEAD_LENGTH_AND_ENCODING;
+    }
+    unsigned codings = 0, chunked = 0;
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        if (head->fields[i].id != FIELD_TRANSFER_ENCODING) {
+            continue;
+        }
+        struct weir_str rest = head_field_value(head, i), coding;
+        while (weir_str_split(&rest, ',', &coding)) {
+            if (coding.len == 0) {
+                return HEAD_BAD_ENCODING; /* legal in a list, of no honest use here */
+            }
+            codings++;
+            if (weir_str_eq_icase(coding, WEIR_STR("chunked"))) {
+                chunked++;
+            }
+        }
+    }
+    if (codings == 1 && chunked == 1) {
+        head->body = HEAD_BODY_CHUNKED;
+        return HEAD_ACCEPTED;
+    }
+    return chunked > 1 ? HEAD_BAD_ENCODING : HEAD_UNKNOWN_ENCODING;
+}
+
+static enum head_refusal
+judge_length(struct head *head)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        count += head->fields[i].id == FIELD_CONTENT_LENGTH;
+    }
+    if (count > 1) {
+        return HEAD_SEVERAL_LENGTHS;
+    }
+    struct weir_str value = head_find(head, FIELD_CONTENT_LENGTH);
+    if (num_parse_u64(value, UINT64_MAX, &head->body_bytes) < 0) {
+        return HEAD_BAD_LENGTH;
+    }
+    head->body = head->body_bytes > 0 ? HEAD_BODY_LENGTH : HEAD_BODY_NONE;
+    return HEAD_ACCEPTED;
+}
+
+static enum head_refusal
+judge_host(const struct head *head)
+{
+    uint32_t first = find_index(head, FIELD_HOST);
+    if (first == head->field_count) {
+        return head->minor == 0 ? HEAD_ACCEPTED : HEAD_NO_HOST;
+    }
+    for (uint32_t i = first + 1; i < head->field_count; i++) {
+        if (head->fields[i].id == FIELD_HOST) {
+            return HEAD_SEVERAL_HOSTS;
+        }
+    }
+    return HEAD_ACCEPTED;
+}
+
+/* True when one of the lines of a list-valued field holds `token`. */
+static bool
+has_token(const struct head *head, enum field_id id, struct weir_str token)
+{
+    for (uint32_t i = find_index(head, id); i < head->field_count; i++) {
+        if (head->fields[i].id == id && weir_str_list_has(head_field_value(head, i), token)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What the fields mean for this message's framing and for its connection. */
+static enum head_refusal
+judge(struct head *head)
+{
+    enum head_refusal refusal = judge_host(head);
+    if (refusal != HEAD_ACCEPTED) {
+        return refusal;
+    }
+    if (head->first[FIELD_TRANSFER_ENCODING] != 0) {
+        refusal = judge_encoding(head);
+    } else if (head->first[FIELD_CONTENT_LENGTH] != 0) {
+        refusal = judge_length(head);
+    }
+    if (refusal != HEAD_ACCEPTED) {
+        return refusal;
+    }
+
+    head->keep_alive = head->minor == 1;
+    if (head->first[FIELD_CONNECTION] != 0) {
+        if (head->minor == 0) {
+            head->keep_alive = has_token(head, FIELD_CONNECTION, WEIR_STR("keep-alive"));
+        }
+        if (has_token(head, FIELD_CONNECTION, WEIR_STR("close"))) {
+            head->keep_alive = false;
+        }
+    }
+    if (head->first[FIELD_EXPECT] != 0 && head->minor == 1) {
+        if (!weir_str_eq_icase(head_find(head, FIELD_EXPECT), WEIR_STR("100-continue"))) {
+            return HEAD_BAD_EXPECT;
+        }
+        head->expects_continue = true;
+    }
+    head->wants_trailers = head->minor == 1 && head->first[FIELD_TE] != 0 &&
+            has_token(head, FIELD_TE, WEIR_STR("trailers"));
+    return HEAD_ACCEPTED;
+}
+
+enum head_progress
+head_reader_feed(struct head_reader *reader, struct weir_str input, size_t *taken,
+        enum head_refusal *refusal)
+{
+    *taken = 0;
+    *refusal = HEAD_ACCEPTED;
+
+    /* Never keep more than the limit and one byte, which is what breaks it. */
+    uint64_t room = head_limit(reader) + 3 - reader->len;
+    struct weir_str kept = weir_str_make(input.ptr,
+            input.len < room ? input.len : (size_t)room);
+    if (!keep(reader, kept)) {
+        *refusal = HEAD_OUT_OF_MEMORY;
+        return HEAD_REFUSED;
+    }
+
+    bool is_end = false;
+    uint32_t fields = reader->head->field_count + (reader->parser.pending ? 1 : 0);
+    enum head_refusal line_refusal = HEAD_ACCEPTED;
+    while (!is_end && line_refusal == HEAD_ACCEPTED && reader->scanned < reader->len) {
+        const char *from = reader->bytes + reader->scanned;
+        const char *lf = memchr(from, '\n', reader->len - reader->scanned);
+        if (lf == NULL) {
+            reader->scanned = reader->len;
+            break;
+        }
+        uint32_t line_end = (uint32_t)(lf - reader->bytes);
+        bool was_request_line = !reader->has_request_line;
+        fields += was_request_line ? 0 : 1;
+        line_refusal = check_line(reader, fields, line_end - reader->line_at, &is_end);
+        if (line_refusal == HEAD_ACCEPTED) {
+            if (!reader->has_request_line) {
+                reader->fed = line_end + 1; /* llhttp need not see empty lines before it */
+            }
+            reader->line_at = reader->scanned = line_end + 1;
+        }
+    }
+
+    /* Lines that passed go to llhttp before a later line's refusal counts. */
+    *refusal = feed_parser(reader, reader->line_at, is_end);
+    if (*refusal == HEAD_ACCEPTED) {
+        *refusal = line_refusal;
+    }
+    if (*refusal == HEAD_ACCEPTED && !is_end) {
+        uint32_t partial = reader->len - reader->line_at;
+        const char *line = reader->bytes + reader->line_at;
+        bool has_cr = partial > 0 && line[partial - 1] == '\r';
+        *refusal = check_length(reader, has_cr ? partial - 1 : partial);
+        if (*refusal == HEAD_ACCEPTED && !reader->has_request_line) {
+            *refusal = check_method_bytes(line, partial);
+        }
+    }
+    if (*refusal == HEAD_ACCEPTED && is_end) {
+        *refusal = judge(reader->head);
+    }
+    if (*refusal != HEAD_ACCEPTED) {
+        return HEAD_REFUSED;
+    }
+    if (is_end) {
+        *taken = kept.len - (reader->len - reader->line_at);
+        reader->len = reader->line_at;
+        return HEAD_DONE;
+    }
+    WEIR_ASSERT(kept.len == input.len); /* else a limit was broken */
+    *taken = input.len;
+    return HEAD_MORE;
+}

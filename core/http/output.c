@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/* Joining, queueing and writing. */
+#include "http/output.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+
+/* Runs up to here are joined in the buffer: copying them costs less than another iovec. */
+#define JOIN_BYTES 4096u
+
+/* One call of send_file: large enough to be cheap, small enough to share the loop. */
+#define FILE_PORTION_BYTES (256u << 10)
+
+/* A connection gives way to the others after this much. */
+#define TURN_BYTES (2u << 20)
+
+#define PARTS_MAX 32
+
+void
+output_begin(struct output *output, struct engine *engine, struct stream *stream,
+        struct output_state *state)
+{
+    output->state = state;
+    output->stream = stream;
+    output->buffer = engine->output;
+    output->used_bytes = 0;
+    output->turn_bytes = 0;
+    output->last = OUTPUT_SENT;
+    output->is_out_of_memory = false;
+    if (state->unsent == NULL) {
+        slice_queue_init(&output->queue);
+        return;
+    }
+    output->queue = *state->unsent;
+    free(state->unsent);
+    state->unsent = NULL;
+}
+
+static void
+push(struct output *output, struct slice slice)
+{
+    uint64_t len = slice.len;
+    if (slice_queue_push(&output->queue, slice) < 0) {
+        output->is_out_of_memory = true;
+        return;
+    }
+    output->state->queued_bytes += len;
+}
+
+/* Appends what stands at the end of the used part of the buffer, to the last slice if that
+ * ends there. */
+static void
+push_buffered(struct output *output, size_t bytes)
+{
+    char *at = output->buffer + output->used_bytes;
+    output->used_bytes += bytes;
+    if (output->queue.count > 0) {
+        struct slice *last = slice_queue_at(&output->queue, output->queue.count - 1);
+        if (last->kind == SLICE_BYTES && last->hold == NULL && last->ptr + last->len == at) {
+            last->len += bytes;
+            output->queue.bytes += bytes;
+            output->state->queued_bytes += bytes;
+            return;
+        }
+    }
+    push(output, slice_static(weir_str_make(at, bytes)));
+}
+
+char *
+output_reserve(struct output *output, size_t bytes)
+{
+    WEIR_ASSERT(bytes <= ENGINE_OUTPUT_BYTES);
+    if (bytes > ENGINE_OUTPUT_BYTES - output->used_bytes &&
+            output_flush(output) != OUTPUT_SENT) {
+        return NULL;
+    }
+    return output->buffer + output->used_bytes;
+}
+
+void
+output_wrote(struct output *output, size_t bytes)
+{
+    WEIR_ASSERT(bytes <= ENGINE_OUTPUT_BYTES - output->used_bytes);
+    if (bytes > 0) {
+        push_buffered(output, bytes);
+    }
+}
+
+void
+output_bytes(struct output *output, struct weir_str bytes)
+{
+    if (bytes.len <= ENGINE_OUTPUT_BYTES - output->used_bytes) {
+        if (bytes.len > 0) {
+            memcpy(output->buffer + output->used_bytes, bytes.ptr, bytes.len);
+            push_buffered(output, bytes.len);
+        }
+        return;
+    }
+    struct slice slice;
+    if (slice_copy(bytes, &slice) < 0) {
+        output->is_out_of_memory = true;
+        return;
+    }
+    push(output, slice);
+}
+
+void
+output_slice(struct output *output, struct slice slice)
+{
+    if (slice.kind == SLICE_BYTES && slice.len <= JOIN_BYTES &&
+            slice.len <= ENGINE_OUTPUT_BYTES - output->used_bytes) {
+        output_bytes(output, weir_str_make(slice.ptr, (size_t)slice.len));
+        slice_drop(&slice);
+        return;
+    }
+    push(output, slice);
+}
+
+/* The slices in memory at the front of the queue. Returns how many; *more when a file follows.
+ */
+static int
+gather(struct output *output, struct iovec *parts, size_t *bytes, bool *more)
+{
+    int count = 0;
+    uint32_t i = 0;
+    *bytes = 0;
+    for (; i < output->queue.count && count < PARTS_MAX; i++) {
+        const struct slice *slice = slice_queue_at(&output->queue, i);
+        if (slice->kind == SLICE_FILE) {
+            break;
+        }
+        parts[count].iov_base = (void *)(uintptr_t)slice->ptr;
+        parts[count].iov_len = (size_t)slice->len;
+        *bytes += (size_t)slice->len;
+        count++;
+    }
+    *more = i < output->queue.count;
+    return count;
+}
+
+/* Writes the front of the queue. Returns bytes written or a negative errno; *wanted is how many
+ * were offered. */
+static ssize_t
+write_front(struct output *output, size_t *wanted)
+{
+    const struct slice *front = slice_queue_at(&output->queue, 0);
+    if (front->kind == SLICE_FILE) {
+        *wanted = front->len < FILE_PORTION_BYTES ? (size_t)front->len : FILE_PORTION_BYTES;
+        ssize_t n = stream_send_file(output->stream, front->fd, front->file_offset, *wanted);
+        if (n > 0) {
+            *wanted = (size_t)n; /* less than asked says nothing about the socket */
+        }
+        return n == 0 ? -ENODATA : n; /* the file was cut short under us */
+    }
+    struct iovec parts[PARTS_MAX];
+    bool more;
+    int count = gather(output, parts, wanted, &more);
+    return stream_write(output->stream, parts, count, more);
+}
+
+enum output_result
+output_flush(struct output *output)
+{
+    output->last = OUTPUT_SENT;
+    while (output->queue.count > 0) {
+        if (output->turn_bytes >= TURN_BYTES) {
+            output->last = OUTPUT_YIELDED;
+            return output->last;
+        }
+        size_t wanted;
+        ssize_t n = write_front(output, &wanted);
+        if (n < 0) {
+            output->last = n == -EAGAIN ? OUTPUT_BLOCKED : OUTPUT_BROKEN;
+            return output->last;
+        }
+        slice_queue_consume(&output->queue, (uint64_t)n);
+        output->state->sent_bytes += (uint64_t)n;
+        output->turn_bytes += (uint64_t)n;
+        if ((size_t)n < wanted) {
+            output->last = OUTPUT_BLOCKED;
+            return output->last;
+        }
+    }
+    output->used_bytes = 0;
+    return output->last;
+}
+
+/* Slices in the engine's buffer move to the heap, as one piece each. */
+static int
+unbuffer(struct output *output)
+{
+    for (uint32_t i = 0; i < output->queue.count; i++) {
+        struct slice *slice = slice_queue_at(&output->queue, i);
+        if (slice->kind != SLICE_BYTES || slice->hold != NULL || slice->ptr < output->buffer ||
+                slice->ptr >= output->buffer + ENGINE_OUTPUT_BYTES) {
+            continue;
+        }
+        struct slice copy;
+        if (slice_copy(weir_str_make(slice->ptr, (size_t)slice->len), &copy) < 0) {
+            return -ENOMEM;
+        }
+        *slice = copy;
+    }
+    return 0;
+}
+
+int
+output_end(struct output *output)
+{
+    struct output_state *state = output->state;
+    if (output->queue.count == 0) {
+        slice_queue_fini(&output->queue);
+        return output->is_out_of_memory ? -ENOMEM : 0;
+    }
+    state->unsent = output->is_out_of_memory ? NULL : malloc(sizeof(*state->unsent));
+    if (state->unsent == NULL || unbuffer(output) < 0) {
+        free(state->unsent);
+        state->unsent = NULL;
+        slice_queue_fini(&output->queue);
+        return -ENOMEM;
+    }
+    *state->unsent = output->queue;
+    return 0;
+}
+
+void
+output_state_fini(struct output_state *state)
+{
+    if (state->unsent != NULL) {
+        slice_queue_fini(state->unsent);
+        free(state->unsent);
+        state->unsent = NULL;
+    }
+}

@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: MIT */
+/* The answer as modules make it: status, fields, body, end. What of it goes on the wire is the
+ * transport's business. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <weir/reply.h>
+
+#include "base/assert.h"
+#include "base/buf.h"
+#include "base/num.h"
+#include "http/request.h"
+
+#define FIELDS_MAX   256u
+#define TRAILERS_MAX 65536u
+
+static bool
+is_changeable(const struct weir_request *request)
+{
+    return request->reply.state != REPLY_COMMITTED;
+}
+
+static void
+clear(struct weir_request *request)
+{
+    struct reply *reply = &request->reply;
+    slice_queue_fini(&reply->queue);
+    reply->state = REPLY_NONE;
+    reply->field_count = 0;
+    reply->ended = reply->close = reply->is_broken = reply->was_invalid = false;
+    reply->length_bytes = LENGTH_UNKNOWN;
+    reply->written_bytes = 0;
+    reply->trailers = weir_str_make(NULL, 0);
+}
+
+int
+weir_reply_begin(struct weir_request *request, unsigned status)
+{
+    if (!is_changeable(request)) {
+        return -EALREADY;
+    }
+    if (status < 200 || status > 599) {
+        return -EINVAL;
+    }
+    clear(request);
+    request->reply.state = REPLY_BEGUN;
+    request->reply.status = (uint16_t)status;
+    return 0;
+}
+
+unsigned
+weir_reply_status(const struct weir_request *request)
+{
+    return request->reply.state == REPLY_NONE ? 0 : request->reply.status;
+}
+
+static struct reply_field *
+new_field(struct weir_request *request)
+{
+    struct reply *reply = &request->reply;
+    if (reply->field_count == reply->field_capacity) {
+        uint32_t capacity = reply->field_capacity * 2;
+        struct reply_field *fields = capacity > FIELDS_MAX
+                ? NULL
+                : arena_alloc(&request->arena, capacity * sizeof(*fields));
+        if (fields == NULL) {
+            return NULL;
+        }
+        memcpy(fields, reply->fields, reply->field_count * sizeof(*fields));
+        reply->fields = fields;
+        reply->field_capacity = capacity;
+    }
+    return &reply->fields[reply->field_count];
+}
+
+static int
+refuse_field(struct weir_request *request)
+{
+    request->reply.was_invalid = true;
+    return -EINVAL;
+}
+
+/* Fields that the core owns. Returns 1 when the field was dealt with, 0 when it is an ordinary
+ * one, or a negative errno. */
+static int
+take_over(struct weir_request *request, enum field_id id, struct weir_str value)
+{
+    if (id == FIELD_CONTENT_LENGTH) {
+        uint64_t bytes;
+        if (num_parse_u64(value, LENGTH_UNKNOWN - 1, &bytes) < 0) {
+            return refuse_field(request);
+        }
+        request->reply.length_bytes = bytes;
+        return 1;
+    }
+    if (id == FIELD_CONNECTION) {
+        request->reply.close |= weir_str_list_has(value, WEIR_STR("close"));
+        return 1;
+    }
+    return field_flags(id) & FIELD_HOP ? 1 : 0;
+}
+
+int
+weir_reply_add(struct weir_request *request, struct weir_str name, struct weir_str value)
+{
+    struct reply *reply = &request->reply;
+    if (reply->state != REPLY_BEGUN) {
+        return reply->state == REPLY_NONE ? -EINVAL : -EALREADY;
+    }
+    value = weir_str_trim(value);
+    if (!field_name_is_valid(name) || !field_value_is_valid(value)) {
+        return refuse_field(request);
+    }
+    enum field_id id = field_id_find(name);
+    int r = id == FIELD_OTHER ? 0 : take_over(request, id, value);
+    if (r != 0) {
+        return r < 0 ? r : 0;
+    }
+    struct reply_field *field = new_field(request);
+    if (field == NULL) {
+        return -ENOMEM;
+    }
+    field->id = id;
+    field->name = id == FIELD_OTHER ? arena_copy(&request->arena, name) : field_name(id);
+    field->value = arena_copy(&request->arena, value);
+    if (field->name.ptr == NULL || field->value.ptr == NULL) {
+        return -ENOMEM;
+    }
+    reply->field_count++;
+    return 0;
+}
+
+static bool
+is_named(const struct reply_field *field, enum field_id id, struct weir_str name)
+{
+    return id == FIELD_OTHER ? field->id == id && weir_str_eq_icase(field->name, name)
+                             : field->id == id;
+}
+
+int
+weir_reply_remove(struct weir_request *request, struct weir_str name)
+{
+    struct reply *reply = &request->reply;
+    if (!is_changeable(request)) {
+        return -EALREADY;
+    }
+    enum field_id id = field_id_find(name);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < reply->field_count; i++) {
+        if (!is_named(&reply->fields[i], id, name)) {
+            reply->fields[kept++] = reply->fields[i];
+        }
+    }
+    int removed = (int)(reply->field_count - kept);
+    reply->field_count = kept;
+    if (id == FIELD_CONTENT_LENGTH && reply->length_bytes != LENGTH_UNKNOWN) {
+        reply->length_bytes = LENGTH_UNKNOWN;
+        removed++;
+    }
+    return removed;
+}
+
+int
+weir_reply_set(struct weir_request *request, struct weir_str name, struct weir_str value)
+{
+    int r = weir_reply_remove(request, name);
+    return r < 0 ? r : weir_reply_add(request, name, value);
+}
+
+struct weir_str
+weir_reply_field(const struct weir_request *request, struct weir_str name)
+{
+    const struct reply *reply = &request->reply;
+    enum field_id id = field_id_find(name);
+    for (uint32_t i = 0; i < reply->field_count; i++) {
+        if (is_named(&reply->fields[i], id, name)) {
+            return reply->fields[i].value;
+        }
+    }
+    return weir_str_make(NULL, 0);
+}
+
+int
+weir_reply_length(struct weir_request *request, uint64_t bytes)
+{
+    struct reply *reply = &request->reply;
+    if (reply->state != REPLY_BEGUN) {
+        return reply->state == REPLY_NONE ? -EINVAL : -EALREADY;
+    }
+    if (bytes == LENGTH_UNKNOWN) {
+        return -EINVAL;
+    }
+    reply->length_bytes = bytes;
+    return 0;
+}
+
+/* Whether body bytes may be added now. */
+static int
+check_writable(const struct weir_request *request)
+{
+    const struct reply *reply = &request->reply;
+    if (reply->state == REPLY_NONE || reply->ended) {
+        return -EINVAL;
+    }
+    return request->is_gone || reply->is_broken ? -EPIPE : 0;
+}
+
+/* Takes over the slice's reference. */
+static int
+push(struct weir_request *request, struct slice slice)
+{
+    uint64_t len = slice.len;
+    int r = slice_queue_push(&request->reply.queue, slice);
+    if (r == 0) {
+        request->reply.written_bytes += len;
+    }
+    return r;
+}
+
+ssize_t
+weir_reply_write(struct weir_request *request, struct weir_str bytes)
+{
+    struct reply *reply = &request->reply;
+    int r = check_writable(request);
+    if (r < 0) {
+        return r;
+    }
+    if (bytes.len == 0) {
+        return 0;
+    }
+    if (reply->queue.bytes >= reply->mark_bytes) {
+        return -EAGAIN;
+    }
+    uint64_t room = reply->mark_bytes - reply->queue.bytes;
+    bytes.len = bytes.len < room ? bytes.len : (size_t)room;
+    struct slice slice;
+    r = slice_copy(bytes, &slice);
+    if (r == 0) {
+        r = push(request, slice);
+    }
+    return r < 0 ? r : (ssize_t)bytes.len;
+}
+
+int
+weir_reply_static(struct weir_request *request, struct weir_str bytes)
+{
+    int r = check_writable(request);
+    return r < 0 ? r : push(request, slice_static(bytes));
+}
+
+/* A descriptor that closes itself with its last slice. */
+struct file_hold {
+    struct hold hold;
+    int fd;
+};
+
+static void
+close_file(struct hold *hold)
+{
+    struct file_hold *file = (struct file_hold *)hold;
+    close(file->fd);
+    free(file);
+}
+
+int
+weir_reply_file(struct weir_request *request, int fd, uint64_t offset, uint64_t len)
+{
+    int r = check_writable(request);
+    struct file_hold *file = r < 0 ? NULL : malloc(sizeof(*file));
+    if (file == NULL) {
+        close(fd);
+        return r < 0 ? r : -ENOMEM;
+    }
+    hold_init(&file->hold, close_file);
+    file->fd = fd;
+    r = push(request, slice_of_file(&file->hold, fd, offset, len));
+    hold_unref(&file->hold);
+    return r;
+}
+
+int
+weir_reply_trailer(struct weir_request *request, struct weir_str name, struct weir_str value)
+{
+    struct reply *reply = &request->reply;
+    value = weir_str_trim(value);
+    if (reply->state == REPLY_NONE || reply->ended || !field_name_is_valid(name) ||
+            !field_value_is_valid(value) || !field_may_be_trailer(field_id_find(name))) {
+        return -EINVAL;
+    }
+    size_t len = name.len + value.len + 4;
+    if (reply->trailers.len + len > TRAILERS_MAX) {
+        return -ENOBUFS;
+    }
+    char *lines = arena_alloc(&request->arena, reply->trailers.len + len);
+    if (lines == NULL) {
+        return -ENOMEM;
+    }
+    char *at = lines;
+    if (reply->trailers.len > 0) {
+        memcpy(at, reply->trailers.ptr, reply->trailers.len);
+        at += reply->trailers.len;
+    }
+    memcpy(at, name.ptr, name.len);
+    at += name.len;
+    *at++ = ':';
+    *at++ = ' ';
+    if (value.len > 0) {
+        memcpy(at, value.ptr, value.len);
+        at += value.len;
+    }
+    memcpy(at, "\r\n", 2);
+    reply->trailers = weir_str_make(lines, reply->trailers.len + len);
+    return 0;
+}
+
+int
+weir_reply_end(struct weir_request *request)
+{
+    struct reply *reply = &request->reply;
+    if (reply->state == REPLY_NONE) {
+        return -EINVAL;
+    }
+    reply->ended = true;
+    return 0;
+}
+
+int
+weir_reply_hint(struct weir_request *request, struct weir_str link)
+{
+    if (!is_changeable(request) || request->transport == NULL) {
+        return -EALREADY;
+    }
+    if (request->head.minor == 0) {
+        return -ENOTSUP;
+    }
+    link = weir_str_trim(link);
+    if (link.len == 0 || !field_value_is_valid(link)) {
+        return -EINVAL;
+    }
+    struct buf line;
+    buf_init(&line, 65536);
+    int r = buf_printf(&line, "Link: %.*s\r\n", WEIR_STR_ARG(link));
+    if (r == 0) {
+        r = request->transport->interim(request, 103, buf_str(&line));
+    }
+    buf_fini(&line);
+    return r;
+}
+
+enum weir_verdict
+weir_reply_text(struct weir_request *request, unsigned status, struct weir_str type,
+        struct weir_str text)
+{
+    struct slice slice;
+    if (weir_reply_begin(request, status) < 0) {
+        return WEIR_FAILED;
+    }
+    if ((type.len > 0 && weir_reply_add(request, WEIR_STR("Content-Type"), type) < 0) ||
+            slice_copy(text, &slice) < 0 || push(request, slice) < 0 ||
+            weir_reply_end(request) < 0) {
+        clear(request);
+        return WEIR_FAILED;
+    }
+    return WEIR_DONE;
+}
+
+static bool
+accepts_html(const struct weir_request *request)
+{
+    struct weir_str accept = head_find(&request->head, FIELD_ACCEPT);
+    struct weir_str type;
+    while (field_list_next(&accept, &type)) {
+        struct weir_str parameters = type;
+        if (weir_str_split(&parameters, ';', &type) &&
+                weir_str_eq_icase(type, WEIR_STR("text/html"))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Never fails for want of memory: the answer then goes out without a body. */
+static void
+write_error_body(struct weir_request *request, unsigned status)
+{
+    struct weir_str reason = status_reason(status);
+    bool is_html = request->refusal == HEAD_ACCEPTED && accepts_html(request);
+    struct buf body;
+    buf_init(&body, 4096);
+    int r = is_html
+            ? buf_printf(&body,
+                      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+                      "<title>%u %.*s</title>\n<style>body{font:1.1rem/1.5 system-ui,sans-serif;"
+                      "max-width:34rem;margin:15vh auto;padding:0 1rem;color:#345}h1{font-size:"
+                      "1.6rem}</style></head>\n<body><h1>%u %.*s</h1></body></html>\n",
+                      status, WEIR_STR_ARG(reason), status, WEIR_STR_ARG(reason))
+            : buf_printf(&body, "%u %.*s\n", status, WEIR_STR_ARG(reason));
+    struct weir_str type = is_html ? WEIR_STR("text/html; charset=utf-8")
+                                   : WEIR_STR("text/plain; charset=utf-8");
+    struct slice slice;
+    if (r == 0 && weir_reply_add(request, WEIR_STR("Content-Type"), type) == 0 &&
+            slice_copy(buf_str(&body), &slice) == 0) {
+        r = push(request, slice);
+    }
+    buf_fini(&body);
+    (void)r;
+}
+
+bool
+reply_replace(struct weir_request *request, unsigned status)
+{
+    if (weir_reply_begin(request, status) < 0) {
+        return false;
+    }
+    write_error_body(request, status);
+    request->reply.ended = true;
+    return true;
+}
+
+enum weir_verdict
+weir_reply_error(struct weir_request *request, unsigned status)
+{
+    return status >= 200 && status <= 599 && reply_replace(request, status) ? WEIR_DONE
+                                                                            : WEIR_FAILED;
+}
+
+bool
+reply_is_bodiless(const struct weir_request *request)
+{
+    return request->head.method == METHOD_HEAD || request->reply.status == 204 ||
+            request->reply.status == 304;
+}
+
+void
+reply_commit(struct weir_request *request)
+{
+    struct reply *reply = &request->reply;
+    WEIR_ASSERT(reply->state == REPLY_BEGUN);
+    if (reply->was_invalid) {
+        reply_replace(request, 500);
+    }
+    reply->state = REPLY_COMMITTED;
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/* A request and its answer, independent of the protocol that carries them.
+ *
+ *     transport (h1.c, ...)                 request                     handler
+ * (module/chain.c) reads the head           ----->  head, target, host   ----->  run(): asks
+ * hooks feeds body, while wanted ----->  in                   ----->  reads it sends head and
+ * body      <-----  reply                <-----  fills it, commits it all sent, or died ----->
+ * end                  ----->  end(): logs, frees
+ *
+ * One memory block holds the request, its slab and the beginning of its arena; it comes from
+ * the engine's spares, so an ordinary request allocates nothing. Thread: the engine's loop. */
+#ifndef WEIR_HTTP_REQUEST_H
+#define WEIR_HTTP_REQUEST_H
+
+#include <stdint.h>
+
+#include <weir/reply.h>
+#include <weir/request.h>
+
+#include "base/arena.h"
+#include "base/slice.h"
+#include "http/engine.h"
+#include "http/head.h"
+#include "http/settings.h"
+#include "http/target.h"
+#include "net/addr.h"
+
+#define REQUEST_BLOCK_BYTES 8192u
+#define REPLY_FIELDS_INLINE 12u
+#define LENGTH_UNKNOWN      UINT64_MAX
+
+/* What the handler asks of the protocol. */
+struct request_transport {
+    /* Runs the request again at the end of the loop's turn. */
+    void (*wake)(struct weir_request *request);
+    /* Sends a 1xx answer now; `lines` are whole field lines. 0 or a negative errno. */
+    int (*interim)(struct weir_request *request, unsigned status, struct weir_str lines);
+};
+
+/* Why a request ended: for logs and counters. */
+// clang-format off
+#define REQUEST_ENDS(X)                                                              \
+    X(COMPLETE,       "complete",       "the whole answer was sent")                 \
+    X(CLIENT_LEFT,    "client_left",    "the client closed before the end")          \
+    X(CLIENT_SLOW,    "client_slow",    "the client took too long to send or read")  \
+    X(CLIENT_WRONG,   "client_wrong",   "the client broke the protocol")             \
+    X(ANSWER_SHORT,   "answer_short",   "the answer was shorter than declared")      \
+    X(ANSWER_FAILED,  "answer_failed",  "the answer failed after it had begun")      \
+    X(STOPPED,        "stopped",        "the server stopped")
+// clang-format on
+
+enum request_end {
+    REQUEST_RUNS,
+#define X(name, label, text) REQUEST_END_##name,
+    REQUEST_ENDS(X)
+#undef X
+};
+
+const char *request_end_label(enum request_end end);
+
+/* The body on its way in. */
+struct request_body {
+    struct slice_queue queue; /* what the transport brought */
+    struct slice_queue *read; /* what readers take from: &queue, or behind the body filters */
+    bool read_ended;          /* with filters: nothing follows in `read` */
+    uint64_t received_bytes;
+    uint64_t mark_bytes;      /* the transport stops reading above it */
+    struct weir_str trailers; /* whole lines, in the arena; when `ended` */
+    int error;                /* negative errno once it broke; see weir_body_read() */
+    bool wanted;              /* somebody reads: 100 Continue may go out */
+    bool ended;               /* all of it is in the queue */
+};
+
+enum reply_state {
+    REPLY_NONE,
+    REPLY_BEGUN,     /* may still be begun anew */
+    REPLY_COMMITTED, /* the transport may send it */
+};
+
+struct reply_field {
+    struct weir_str name, value;
+    enum field_id id;
+};
+
+struct reply {
+    enum reply_state state;
+    uint16_t status;
+    bool ended;       /* no body bytes follow */
+    bool close;       /* the module asked for `Connection: close` */
+    bool is_broken;   /* cannot be finished: the transport ends the connection */
+    bool was_invalid; /* a field was refused: it becomes a 500 */
+    uint32_t field_count, field_capacity;
+    struct reply_field *fields; /* inline, then the arena's */
+    uint64_t length_bytes;      /* declared; LENGTH_UNKNOWN */
+    uint64_t written_bytes;     /* put into the queue so far */
+    uint64_t mark_bytes;        /* writers wait above it */
+    struct slice_queue queue;   /* what modules wrote */
+    struct slice_queue *wire;   /* what leaves: &queue, or behind the body filters */
+    bool wire_ended;            /* with filters: nothing follows in `wire` */
+    struct weir_str trailers;   /* field lines, in the arena */
+    struct reply_field inlined[REPLY_FIELDS_INLINE];
+};
+
+struct weir_request {
+    /* Fixed at birth. */
+    struct engine *engine;                     /* borrowed */
+    const struct request_transport *transport; /* borrowed; NULL once it has let go */
+    void *carrier;                             /* the transport's own: connection or stream */
+    void *slab;                                /* the handler's */
+    const struct http_limits *limits; /* borrowed: those in force; the route's, once known */
+    const struct http_timeouts *timeouts; /* borrowed: likewise */
+    struct addr_ip peer;                  /* the socket's other end */
+    uint64_t began_ns;                    /* monotonic: the first byte of its head */
+
+    /* The message. */
+    struct arena arena;
+    enum head_refusal refusal; /* HEAD_ACCEPTED, or why the core answers it with an error */
+    struct head head;          /* when accepted */
+    struct target target;
+    struct weir_str host; /* as weir_request_host() */
+    struct request_body in;
+    struct reply reply;
+
+    /* Its course. */
+    bool is_gone; /* the client left: nothing that is written arrives */
+    enum request_end end;
+    uint64_t head_read_ns, sent_bytes;
+    struct weir_request *next; /* in a list of whoever holds it */
+    uint64_t sent_at;          /* the transport's: where in its output the answer ends */
+
+    struct head_reader reader; /* used while the head is read */
+};
+
+/* NULL without memory. The limits are borrowed and outlive the request. */
+struct weir_request *request_new(struct engine *engine,
+        const struct request_transport *transport, void *carrier,
+        const struct http_limits *limits, const struct http_timeouts *timeouts);
+
+/* Gives everything back, the block to the spares. */
+void request_free(struct weir_request *request);
+
+/* The head is read: parses target and host. Sets request->refusal when they are invalid. */
+void request_accept_head(struct weir_request *request);
+
+/* Runs the request again at the end of the turn. */
+void request_wake(struct weir_request *request);
+
+/* The transport feeds the body. request_body_push() answers -EMSGSIZE above the route's limit
+ * and -ENOMEM; both are recorded in in.error too. */
+WEIR_MUST_USE int request_body_push(struct weir_request *request, struct weir_str bytes);
+void request_body_end(struct weir_request *request, struct weir_str trailers);
+void request_body_fail(struct weir_request *request, int error);
+
+/* What stands at the reader's end of the body, and at the wire's end of the answer: the same as
+ * at the other end unless filters stand between. */
+static inline bool
+request_body_is_read(const struct request_body *in)
+{
+    return in->read == &in->queue ? in->ended : in->read_ended;
+}
+
+static inline bool
+reply_is_ended(const struct reply *reply)
+{
+    return reply->wire == &reply->queue ? reply->ended : reply->wire_ended;
+}
+
+/* Room for the client's body in the queue, in bytes. */
+uint64_t request_body_room(const struct weir_request *request);
+
+/* The reply may leave: the handler's hooks have seen it. A reply with an invalid field becomes
+ * a plain 500 first. */
+void reply_commit(struct weir_request *request);
+
+/* Drops whatever was begun and not committed and answers `status` with the core's own text.
+ * False when an answer is on its way already. */
+bool reply_replace(struct weir_request *request, unsigned status);
+
+/* True when the answer has no body on the wire: HEAD, 204, 304 (RFC 9110 section 6.4.1). */
+bool reply_is_bodiless(const struct weir_request *request);
+
+/* The reason phrase of a status; empty when it has none. */
+struct weir_str status_reason(unsigned status);
+
+#endif

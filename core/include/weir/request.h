@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* What a hook may ask about a request, and how it reads the body.
+ *
+ * All functions: on the request's loop, from within a hook of the request. Text that they
+ * return belongs to the request and lives until its log hooks have run. Nothing here names a
+ * connection: a request may share one with others (HTTP/2). Grows until 1.0. */
+#ifndef WEIR_REQUEST_H
+#define WEIR_REQUEST_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <weir/api.h>
+#include <weir/module.h>
+#include <weir/str.h>
+
+WEIR_BEGIN_DECLS
+
+/* As sent; case matters (RFC 9110 section 9.1). */
+WEIR_API struct weir_str weir_request_method(const struct weir_request *request);
+
+/* The request target as sent. */
+WEIR_API struct weir_str weir_request_target(const struct weir_request *request);
+
+/* The path, decoded once and normalised: begins with one slash, holds no `.` or `..` segment
+ * and no NUL. `*` for OPTIONS *; empty for CONNECT. */
+WEIR_API struct weir_str weir_request_path(const struct weir_request *request);
+
+/* As sent, without `?`; empty when there is none. */
+WEIR_API struct weir_str weir_request_query(const struct weir_request *request);
+
+/* The host asked for, in lower case, without port and brackets; an absolute target's authority
+ * wins over Host (RFC 9112 section 3.2.2). Empty only in HTTP/1.0. */
+WEIR_API struct weir_str weir_request_host(const struct weir_request *request);
+
+/* 10 for HTTP/1.0, 11 for HTTP/1.1, 20 for HTTP/2. */
+WEIR_API unsigned weir_request_version(const struct weir_request *request);
+
+/* The first field of that name, ASCII case ignored, spaces around it removed; .ptr is NULL when
+ * there is none. */
+WEIR_API struct weir_str weir_request_field(const struct weir_request *request,
+        struct weir_str name);
+
+/* The i-th field in the order of arrival. False past the last. */
+WEIR_API bool weir_request_field_at(const struct weir_request *request, uint32_t i,
+        struct weir_str *name, struct weir_str *value);
+
+/* The calling handler's own state for this request (weir_handler.state_bytes), zeroed when the
+ * request began; aligned to 16. */
+WEIR_API void *weir_request_state(struct weir_request *request);
+
+/* Memory that lives as long as the request; NULL when there is none left. Not cleared. */
+WEIR_MUST_USE WEIR_API void *weir_request_alloc(struct weir_request *request, size_t bytes);
+
+/* Declared length of the body; UINT64_MAX when it is chunked. */
+WEIR_API uint64_t weir_body_length(const struct weir_request *request);
+
+/*
+ * Moves body bytes that have arrived into `dst`; less than asked is normal. The first call
+ * makes the server send 100 Continue where the client waits for one. Memory:  `dst` stays the
+ * caller's; nothing in it refers to the request afterwards. Returns: bytes moved; 0 at the end
+ * of the body; -EAGAIN when none are here yet (weir_body_wait()); -EMSGSIZE when the body is
+ * larger than limits.body (answer 413); -EPROTO when its framing is broken, -ETIMEDOUT when it
+ * came too slowly, -ECONNRESET when the client left: the connection is closing.
+ */
+WEIR_MUST_USE WEIR_API ssize_t weir_body_read(struct weir_request *request, void *dst,
+        size_t dst_bytes);
+
+/* Calls `resume` in this hook's place once weir_body_read() has something else to say than
+ * -EAGAIN. The hook returns what this returns: WEIR_PENDING, or WEIR_FAILED when the request
+ * waits already. */
+WEIR_MUST_USE WEIR_API enum weir_verdict weir_body_wait(struct weir_request *request,
+        weir_request_fn *resume);
+
+WEIR_END_DECLS
+
+#endif

@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ *     asker:    SERVER -> HEAD, REWRITE -> ROUTE -> ACCESS, PREPARE, CONTENT -> DONE
+ *                            ^    |                      ^    |
+ *                            +----+ WAITING              +----+ WAITING
+ *
+ *     replier:  IDLE --(answer with a byte or its end)--> HOOKS --> FLOWING
+ */
+#include "module/course.h"
+
+#include <errno.h>
+
+#include "base/assert.h"
+#include "module/filter.h"
+#include "observe/log.h"
+
+/* A filter is called while the queue behind it holds less, so that it always has as much room
+ * (weir_filter_room()) as this again. */
+#define FILTER_MARK_BYTES 32768u
+
+enum asker_state {
+    ASKER_SERVER,
+    ASKER_SERVER_HOOKS,
+    ASKER_ROUTE,
+    ASKER_ROUTE_HOOKS,
+    ASKER_WAITING,
+    ASKER_DONE,
+};
+
+enum replier_state {
+    REPLIER_IDLE,
+    REPLIER_HOOKS,
+    REPLIER_FLOWING,
+};
+
+enum wait_kind {
+    WAIT_NONE,
+    WAIT_BODY,
+    WAIT_ROOM
+};
+
+struct course {
+    const struct chain *chain;         /* the server's, then the route's */
+    const struct chain_entry *calling; /* the hook that runs; NULL: none */
+    enum asker_state asker, resumes_as;
+    enum replier_state replier;
+    enum wait_kind wait;
+    uint16_t ask_at, reply_at; /* entries of the chain */
+    weir_request_fn *resume;   /* of the hook at ask_at; set while ASKER_WAITING */
+    struct filter_line reply_filters, body_filters;
+    uint8_t *enabled; /* per use: its reply filter was switched on; NULL: none was */
+};
+
+static struct course *
+course_of(const struct weir_request *request)
+{
+    return request->slab;
+}
+
+size_t
+course_slab_bytes(void)
+{
+    return (sizeof(struct course) + 15) & ~(size_t)15;
+}
+
+static const struct course_map *
+map_of(const struct weir_request *request)
+{
+    return request->engine->handler_context;
+}
+
+/* ---- calling modules --------------------------------------------------------------------- */
+
+static enum weir_verdict
+call(struct weir_request *request, const struct chain_entry *entry, weir_request_fn *fn)
+{
+    struct course *course = course_of(request);
+    WEIR_ASSERT(course->calling == NULL);
+    course->calling = entry;
+    enum weir_verdict verdict = fn(request, entry->conf);
+    course->calling = NULL;
+    return verdict;
+}
+
+static void
+log_fault(const struct weir_request *request, const struct chain_entry *entry, const char *what)
+{
+    const struct course *course = course_of(request);
+    struct weir_str target = head_target(&request->head);
+    log_error("module %s, hook %s, %.*s %.*s: %s", chain_entry_module(course->chain, entry),
+            phase_name(entry->phase), WEIR_STR_ARG(head_method(&request->head)),
+            (int)(target.len < 200 ? target.len : 200), target.ptr, what);
+}
+
+/* The status that tells the client what was wrong with its body; 0 when nothing was. */
+static unsigned
+body_error_status(const struct weir_request *request)
+{
+    switch (request->in.error) {
+    case 0:
+        return 0;
+    case -EMSGSIZE:
+        return 413;
+    case -E2BIG:
+        return 431;
+    case -ETIMEDOUT:
+        return 408;
+    case -ENOMEM:
+        return 503;
+    default:
+        return 400;
+    }
+}
+
+static void
+answer(struct weir_request *request, unsigned status)
+{
+    reply_replace(request, status);
+    course_of(request)->asker = ASKER_DONE;
+}
+
+/* The hook could not do its work. When the body it read was at fault, so is the client. */
+static void
+answer_fault(struct weir_request *request, const struct chain_entry *entry, const char *what)
+{
+    unsigned status = body_error_status(request);
+    if (status == 0) {
+        log_fault(request, entry, what);
+        status = 500;
+    }
+    if (request->reply.state == REPLY_COMMITTED) {
+        /* Part of the answer has left: all that can be said is that it is not whole. */
+        request->reply.is_broken = true;
+        course_of(request)->asker = ASKER_DONE;
+        return;
+    }
+    answer(request, status);
+}
+
+/* ---- the asker --------------------------------------------------------------------------- */
+
+static void
+begin_server(struct weir_request *request, struct course *course)
+{
+    course->chain = map_of(request)->server(map_of(request), request);
+    if (request->refusal != HEAD_ACCEPTED) {
+        answer(request, head_refusal_status(request->refusal));
+        return;
+    }
+    if (course->chain == NULL) {
+        log_info("no server for host \"%.*s\" here: 421", WEIR_STR_ARG(request->host));
+        answer(request, 421);
+        return;
+    }
+    course->ask_at = course->chain->first[WEIR_ON_HEAD];
+    course->asker = ASKER_SERVER_HOOKS;
+}
+
+static enum weir_verdict
+call_body_filter(void *context, struct weir_filter *filter)
+{
+    struct weir_request *request = context;
+    struct course *course = course_of(request);
+    WEIR_ASSERT(course->calling == NULL);
+    course->calling = filter->entry;
+    enum weir_verdict verdict = filter->entry->filter(request, filter->entry->conf, filter);
+    course->calling = NULL;
+    return verdict;
+}
+
+/* Puts the route's request-body filters between the transport and whoever reads. */
+static int
+set_body_filters(struct weir_request *request, struct course *course)
+{
+    const struct chain *chain = course->chain;
+    uint16_t from = chain->first[WEIR_ON_REQUEST_BODY];
+    uint16_t to = chain->first[WEIR_ON_REQUEST_BODY + 1];
+    if (from == to || request->head.body == HEAD_BODY_NONE) {
+        return 0;
+    }
+    for (uint16_t i = from; i < to; i++) {
+        int r = filter_line_add(&course->body_filters, &request->arena, &request->in.queue,
+                &chain->entries[i]);
+        if (r < 0) {
+            return r;
+        }
+    }
+    request->in.read = &course->body_filters.last->output;
+    return 0;
+}
+
+static void
+begin_route(struct weir_request *request, struct course *course)
+{
+    const struct chain *chain = map_of(request)->route(map_of(request), request);
+    if (chain == NULL) {
+        answer(request, 404);
+        return;
+    }
+    course->chain = chain;
+    course->ask_at = chain->first[WEIR_ON_ACCESS];
+    course->asker = ASKER_ROUTE_HOOKS;
+    /* Refused before any of it is read, and before 100 Continue (F35). */
+    if (request->head.body == HEAD_BODY_LENGTH &&
+            request->head.body_bytes > request->limits->body_bytes) {
+        answer(request, 413);
+    } else if (set_body_filters(request, course) < 0) {
+        answer(request, 503);
+    }
+}
+
+/* What a hook of the asker said. */
+static void
+take_verdict(struct weir_request *request, struct course *course, enum weir_verdict verdict)
+{
+    const struct chain_entry *entry = &course->chain->entries[course->ask_at];
+    switch (verdict) {
+    case WEIR_NEXT:
+        course->ask_at++;
+        return;
+    case WEIR_DONE:
+        if (request->reply.state == REPLY_NONE) {
+            answer_fault(request, entry, "said that it answered, but did not: 500");
+            return;
+        }
+        course->asker = ASKER_DONE;
+        return;
+    case WEIR_PENDING:
+        if (course->wait == WAIT_NONE) {
+            answer_fault(request, entry, "waits for nothing: 500");
+            return;
+        }
+        course->resumes_as = course->asker;
+        course->asker = ASKER_WAITING;
+        return;
+    case WEIR_FAILED:
+        break;
+    }
+    answer_fault(request, entry, "failed: 500");
+}
+
+/* The next hook of the phases up to `last`; true when there are no more. */
+static bool
+ask_next(struct weir_request *request, struct course *course, enum weir_phase last)
+{
+    const struct chain *chain = course->chain;
+    /* Filters stand among the phases and are not asked. */
+    while (course->ask_at < chain->first[last + 1] &&
+            chain->entries[course->ask_at].phase == WEIR_ON_REQUEST_BODY) {
+        course->ask_at++;
+    }
+    if (course->ask_at >= chain->first[last + 1]) {
+        return true;
+    }
+    const struct chain_entry *entry = &chain->entries[course->ask_at];
+    take_verdict(request, course, call(request, entry, entry->request));
+    return false;
+}
+
+/* True when what the hook waits for is there. */
+static bool
+is_ripe(const struct weir_request *request, const struct course *course)
+{
+    const struct request_body *in = &request->in;
+    switch (course->wait) {
+    case WAIT_NONE:
+        return false;
+    case WAIT_BODY:
+        return in->read->bytes > 0 || in->error != 0 || request_body_is_read(in);
+    case WAIT_ROOM:
+        return request->reply.queue.bytes < request->reply.mark_bytes || request->is_gone ||
+                request->reply.is_broken;
+    }
+    return false;
+}
+
+/* Goes on as far as hooks let it. True when it got anywhere. */
+static bool
+ask(struct weir_request *request, struct course *course)
+{
+    bool has_moved = false;
+    for (;;) {
+        switch (course->asker) {
+        case ASKER_SERVER:
+            begin_server(request, course);
+            break;
+        case ASKER_SERVER_HOOKS:
+            if (ask_next(request, course, WEIR_ON_REWRITE)) {
+                course->asker = ASKER_ROUTE;
+            }
+            break;
+        case ASKER_ROUTE:
+            begin_route(request, course);
+            break;
+        case ASKER_ROUTE_HOOKS:
+            if (ask_next(request, course, WEIR_ON_CONTENT)) {
+                answer(request, 404);
+            }
+            break;
+        case ASKER_WAITING: {
+            if (!is_ripe(request, course)) {
+                return has_moved;
+            }
+            weir_request_fn *resume = course->resume;
+            course->asker = course->resumes_as;
+            course->wait = WAIT_NONE;
+            course->resume = NULL;
+            const struct chain_entry *entry = &course->chain->entries[course->ask_at];
+            take_verdict(request, course, call(request, entry, resume));
+            break;
+        }
+        case ASKER_DONE:
+            return has_moved;
+        }
+        has_moved = true;
+    }
+}
+
+/* ---- the replier ------------------------------------------------------------------------- */
+
+/* Lines up the filters that were switched on, in the order of the chain. */
+static int
+set_reply_filters(struct weir_request *request, struct course *course)
+{
+    const struct chain *chain = course->chain;
+    for (uint16_t i = chain->first[WEIR_ON_REPLY_BODY];
+            i < chain->first[WEIR_ON_REPLY_BODY + 1]; i++) {
+        const struct chain_entry *entry = &chain->entries[i];
+        if (course->enabled[entry->use] &&
+                filter_line_add(&course->reply_filters, &request->arena, &request->reply.queue,
+                        entry) < 0) {
+            return -ENOMEM;
+        }
+    }
+    if (course->reply_filters.first != NULL) {
+        request->reply.wire = &course->reply_filters.last->output;
+    }
+    return 0;
+}
+
+static void
+run_reply_hooks(struct weir_request *request, struct course *course)
+{
+    const struct chain *chain = course->chain;
+    for (; chain != NULL && course->reply_at < chain->first[WEIR_ON_REPLY_HEAD + 1];
+            course->reply_at++) {
+        const struct chain_entry *entry = &chain->entries[course->reply_at];
+        enum weir_verdict verdict = call(request, entry, entry->request);
+        if (verdict == WEIR_FAILED || verdict == WEIR_PENDING) {
+            log_fault(request, entry,
+                    verdict == WEIR_FAILED
+                            ? "failed: 500"
+                            : "waits, which this phase cannot in this build: 500");
+            reply_replace(request, 500);
+        }
+    }
+    bool has_filters = course->enabled != NULL && !reply_is_bodiless(request);
+    if (has_filters && set_reply_filters(request, course) < 0) {
+        reply_replace(request, 503);
+        request->reply.wire = &request->reply.queue;
+    }
+    reply_commit(request);
+    course->replier = REPLIER_FLOWING;
+}
+
+static bool
+flow_reply(struct weir_request *request, struct course *course)
+{
+    struct filter_line *line = &course->reply_filters;
+    if (line->first == NULL || request->reply.wire_ended || request->reply.is_broken) {
+        return false;
+    }
+    bool moved = false;
+    int r = filter_line_step(line, request->reply.ended, FILTER_MARK_BYTES, call_body_filter,
+            request, &moved);
+    if (r < 0) {
+        log_fault(request, line->failed->entry,
+                r == -ELOOP ? "three calls without progress: the answer is cut"
+                            : "failed: the answer is cut");
+        request->reply.is_broken = true;
+        return true;
+    }
+    request->reply.wire_ended = line->last->has_ended;
+    return moved;
+}
+
+static bool
+reply(struct weir_request *request, struct course *course)
+{
+    const struct reply *reply = &request->reply;
+    switch (course->replier) {
+    case REPLIER_IDLE:
+        if (reply->state != REPLY_BEGUN || (reply->queue.bytes == 0 && !reply->ended)) {
+            return false;
+        }
+        course->reply_at = course->chain == NULL ? 0 : course->chain->first[WEIR_ON_REPLY_HEAD];
+        course->replier = REPLIER_HOOKS;
+        return true;
+    case REPLIER_HOOKS:
+        run_reply_hooks(request, course);
+        return true;
+    case REPLIER_FLOWING:
+        return flow_reply(request, course);
+    }
+    return false;
+}
+
+/* ---- request body filters ---------------------------------------------------------------- */
+
+static bool
+flow_body(struct weir_request *request, struct course *course)
+{
+    struct request_body *in = &request->in;
+    struct filter_line *line = &course->body_filters;
+    if (line->first == NULL || !in->wanted || in->read_ended || in->error != 0) {
+        return false;
+    }
+    bool moved = false;
+    int r = filter_line_step(line, in->ended, FILTER_MARK_BYTES, call_body_filter, request,
+            &moved);
+    if (r < 0) {
+        log_fault(request, line->failed->entry,
+                r == -ELOOP ? "three calls without progress: the body is refused"
+                            : "failed: the body is refused");
+        in->error = -EPROTO;
+        return true;
+    }
+    in->read_ended = line->last->has_ended;
+    return moved;
+}
+
+/* ---- doors ------------------------------------------------------------------------------- */
+
+void
+course_run(struct weir_request *request)
+{
+    struct course *course = course_of(request);
+    bool has_moved;
+    do {
+        has_moved = flow_body(request, course);
+        has_moved |= ask(request, course);
+        has_moved |= reply(request, course);
+    } while (has_moved);
+}
+
+void
+course_end(struct weir_request *request)
+{
+    struct course *course = course_of(request);
+    const struct chain *chain = course->chain;
+    for (uint16_t i = chain == NULL ? 0 : chain->first[WEIR_ON_LOG];
+            chain != NULL && i < chain->first[WEIR_ON_LOG + 1]; i++) {
+        const struct chain_entry *entry = &chain->entries[i];
+        enum weir_verdict verdict = call(request, entry, entry->request);
+        if (verdict == WEIR_FAILED || verdict == WEIR_PENDING) {
+            log_fault(request, entry,
+                    verdict == WEIR_FAILED ? "failed"
+                                           : "waits, which this phase cannot in this build");
+        }
+    }
+    request_free(request);
+}
+
+/* ---- what modules call ------------------------------------------------------------------- */
+
+void *
+weir_request_state(struct weir_request *request)
+{
+    const struct course *course = course_of(request);
+    WEIR_ASSERT(course->calling != NULL);
+    return (char *)request->slab + course->calling->state_at;
+}
+
+static enum weir_verdict
+wait_for(struct weir_request *request, enum wait_kind kind, weir_request_fn *resume)
+{
+    struct course *course = course_of(request);
+    bool is_asked = course->calling != NULL && course->calling->phase <= WEIR_ON_CONTENT &&
+            course->calling->phase != WEIR_ON_REQUEST_BODY;
+    if (!is_asked || course->wait != WAIT_NONE || resume == NULL) {
+        return WEIR_FAILED;
+    }
+    course->wait = kind;
+    course->resume = resume;
+    return WEIR_PENDING;
+}
+
+enum weir_verdict
+weir_body_wait(struct weir_request *request, weir_request_fn *resume)
+{
+    request->in.wanted = true;
+    return wait_for(request, WAIT_BODY, resume);
+}
+
+enum weir_verdict
+weir_reply_wait(struct weir_request *request, weir_request_fn *resume)
+{
+    return wait_for(request, WAIT_ROOM, resume);
+}
+
+/* RFC 9110 section 8.8.1: a transformed representation keeps its validator only as a weak one.
+ */
+static int
+weaken_etag(struct weir_request *request)
+{
+    struct weir_str etag = weir_reply_field(request, WEIR_STR("ETag"));
+    if (etag.ptr == NULL || weir_str_starts_with(etag, WEIR_STR("W/"))) {
+        return 0;
+    }
+    char *weak = arena_alloc(&request->arena, etag.len + 2);
+    if (weak == NULL) {
+        return -ENOMEM;
+    }
+    memcpy(weak, "W/", 2);
+    memcpy(weak + 2, etag.ptr, etag.len);
+    return weir_reply_set(request, WEIR_STR("ETag"), weir_str_make(weak, etag.len + 2));
+}
+
+int
+weir_filter_enable(struct weir_request *request)
+{
+    struct course *course = course_of(request);
+    if (course->calling == NULL || course->calling->phase != WEIR_ON_REPLY_HEAD) {
+        return -EINVAL;
+    }
+    if (course->enabled == NULL) {
+        course->enabled = arena_zalloc(&request->arena, course->chain->use_count);
+        if (course->enabled == NULL) {
+            return -ENOMEM;
+        }
+    }
+    int r = weaken_etag(request);
+    if (r < 0) {
+        return r;
+    }
+    weir_reply_remove(request, WEIR_STR("Content-Length"));
+    weir_reply_remove(request, WEIR_STR("Accept-Ranges"));
+    course->enabled[course->calling->use] = 1;
+    return 0;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* A request's course through the phases (DESIGN.md section 4): the request handler that the
+ * server gives its engine.
+ *
+ * Two machines walk side by side. The asker goes from phase head to phase content and stops at
+ * the first hook that answers; the replier takes what was answered, as soon as its first body
+ * byte or its end is there, through the reply-head hooks and on to the wire. Either may wait
+ * while the other goes on (a handler that streams). Modules are called from course_run() and
+ * course_end() only, never from within a call of theirs. Thread: the engine's loop. */
+#ifndef WEIR_MODULE_COURSE_H
+#define WEIR_MODULE_COURSE_H
+
+#include "http/engine.h"
+#include "http/request.h"
+#include "module/chain.h"
+
+/* What a generation knows of servers and routes. */
+struct course_map {
+    /* The chain of the server that `request` is for, whose head, rewrite and log hooks run;
+     * NULL: no such server here (421). Also asked for refused requests, whose host is unknown:
+     * then the listener's default. */
+    const struct chain *(*server)(const struct course_map *map, struct weir_request *request);
+
+    /* Chooses the route: sets request->limits and request->timeouts and returns the chain; NULL
+     * when none matches (404). Thread: the loop's. */
+    const struct chain *(*route)(const struct course_map *map, struct weir_request *request);
+};
+
+/* Bytes that the course takes of each request's slab, before the modules' states. */
+size_t course_slab_bytes(void);
+
+/* The functions of a request_handler whose engine's handler_context is a struct course_map. */
+void course_run(struct weir_request *request);
+void course_end(struct weir_request *request);
+
+#endif
