@@ -36,7 +36,8 @@ enum replier_state {
 enum wait_kind {
     WAIT_NONE,
     WAIT_BODY,
-    WAIT_ROOM
+    WAIT_ROOM,
+    WAIT_EVENT /* course_ripen() */
 };
 
 struct course {
@@ -47,6 +48,8 @@ struct course {
     enum wait_kind wait;
     uint16_t ask_at, reply_at; /* entries of the chain */
     weir_request_fn *resume;   /* of the hook at ask_at; set while ASKER_WAITING */
+    struct course_wait *event; /* borrowed: what WAIT_EVENT waits for */
+    bool is_event_there;
     struct filter_line reply_filters, body_filters;
     uint8_t *enabled; /* per use: its reply filter was switched on; NULL: none was */
 };
@@ -270,6 +273,8 @@ is_ripe(const struct weir_request *request, const struct course *course)
     case WAIT_ROOM:
         return request->reply.queue.bytes < request->reply.mark_bytes || request->is_gone ||
                 request->reply.is_broken;
+    case WAIT_EVENT:
+        return course->is_event_there;
     }
     return false;
 }
@@ -447,6 +452,10 @@ void
 course_end(struct weir_request *request)
 {
     struct course *course = course_of(request);
+    if (course->wait == WAIT_EVENT && !course->is_event_there) {
+        course->wait = WAIT_NONE;
+        course->event->abandon(course->event);
+    }
     const struct chain *chain = course->chain;
     for (uint16_t i = chain == NULL ? 0 : chain->first[WEIR_ON_LOG];
             chain != NULL && i < chain->first[WEIR_ON_LOG + 1]; i++) {
@@ -496,6 +505,27 @@ enum weir_verdict
 weir_reply_wait(struct weir_request *request, weir_request_fn *resume)
 {
     return wait_for(request, WAIT_ROOM, resume);
+}
+
+enum weir_verdict
+course_wait_for(struct weir_request *request, struct course_wait *wait, weir_request_fn *resume)
+{
+    struct course *course = course_of(request);
+    enum weir_verdict verdict = wait_for(request, WAIT_EVENT, resume);
+    if (verdict == WEIR_PENDING) {
+        course->event = wait;
+        course->is_event_there = false;
+    }
+    return verdict;
+}
+
+void
+course_ripen(struct weir_request *request)
+{
+    struct course *course = course_of(request);
+    WEIR_ASSERT(course->wait == WAIT_EVENT && !course->is_event_there);
+    course->is_event_there = true;
+    request_wake(request);
 }
 
 /* RFC 9110 section 8.8.1: a transformed representation keeps its validator only as a weak one.

@@ -29,6 +29,23 @@ struct course_map {
 /* Bytes that the course takes of each request's slab, before the modules' states. */
 size_t course_slab_bytes(void);
 
+/* Something of the core's own that a hook waits for, on the way from the hook to whoever does
+ * it. Embedded in the operation, which outlives the wait. */
+struct course_wait {
+    /* The request ends before the operation: it must not be touched any more. */
+    void (*abandon)(struct course_wait *wait);
+};
+
+/* For a public call that cannot answer at once: suspends the hook that runs and calls `resume`
+ * in its place after course_ripen(). Returns WEIR_PENDING, which the hook returns; WEIR_FAILED
+ * when the request waits already or the phase cannot wait, and `wait` is not used. */
+WEIR_MUST_USE enum weir_verdict course_wait_for(struct weir_request *request,
+        struct course_wait *wait, weir_request_fn *resume);
+
+/* What the request waits for is there: it runs again at the end of the loop's turn. At most
+ * once a wait, and never after abandon(). */
+void course_ripen(struct weir_request *request);
+
 /* The functions of a request_handler whose engine's handler_context is a struct course_map. */
 void course_run(struct weir_request *request);
 void course_end(struct weir_request *request);
