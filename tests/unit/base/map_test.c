@@ -8,7 +8,7 @@
 
 #define KEYS 2000
 
-static char keys[KEYS][12];
+static char keys[KEYS][16];
 static int present[KEYS];
 
 START_TEST(finds_exactly_what_it_holds)

@@ -55,7 +55,7 @@ START_TEST(keeps_order_while_it_grows_and_wraps)
     slice_queue_consume(&queue, 3);
     for (int i = 0; i < 9; i++) {
         struct slice slice;
-        ck_assert_int_eq(slice_copy(weir_str_make("012345678" + i, 1), &slice), 0);
+        ck_assert_int_eq(slice_copy(weir_str_make(&"012345678"[i], 1), &slice), 0);
         ck_assert_int_eq(slice_queue_push(&queue, slice), 0);
     }
     check_content(&queue, "bab012345678");
