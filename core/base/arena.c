@@ -109,7 +109,8 @@ arena_alloc(struct arena *arena, size_t bytes)
     if (bytes > SIZE_MAX - ALIGNMENT) {
         return NULL;
     }
-    size_t rounded = bytes == 0 ? ALIGNMENT : (bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+    size_t rounded = bytes == 0 ? ALIGNMENT
+                                : (bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
     if (rounded > (size_t)(arena->end - arena->next)) {
         return alloc_from_new_block(arena, rounded);
     }

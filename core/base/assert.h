@@ -6,15 +6,15 @@
 
 #include <weir/api.h>
 
-#define WEIR_ASSERT(condition)                                             \
-    do {                                                                   \
-        if (__builtin_expect(!(condition), 0)) {                           \
-            assert_failed(#condition, __FILE__, __LINE__, __func__);       \
-        }                                                                  \
+#define WEIR_ASSERT(condition)                                       \
+    do {                                                             \
+        if (__builtin_expect(!(condition), 0)) {                     \
+            assert_failed(#condition, __FILE__, __LINE__, __func__); \
+        }                                                            \
     } while (0)
 
 /* Writes one line to standard error and aborts. */
-WEIR_NORETURN void assert_failed(
-        const char *condition, const char *file, int line, const char *function);
+WEIR_NORETURN void assert_failed(const char *condition, const char *file, int line,
+        const char *function);
 
 #endif

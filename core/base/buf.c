@@ -44,7 +44,8 @@ buf_reserve(struct buf *buf, size_t bytes, char **dst)
         buf->end = used;
     }
     if (bytes > buf->capacity_bytes - buf->end) {
-        size_t capacity = buf->capacity_bytes < BUF_MIN_BYTES ? BUF_MIN_BYTES : buf->capacity_bytes;
+        size_t capacity = buf->capacity_bytes < BUF_MIN_BYTES ? BUF_MIN_BYTES
+                                                              : buf->capacity_bytes;
         while (capacity - used < bytes) {
             capacity = capacity > buf->ceiling_bytes / 2 ? buf->ceiling_bytes : capacity * 2;
         }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Bytes that grow at the end and are consumed at the front, up to a ceiling. Thread: its owner. */
+/* Bytes that grow at the end and are consumed at the front, up to a ceiling. Thread: its owner.
+ */
 #ifndef WEIR_BASE_BUF_H
 #define WEIR_BASE_BUF_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The kernel's clocks behind struct clock; both are answered by the vDSO without a call. */
-#include <time.h>
-
 #include "base/clock.h"
+
+#include <time.h>
 
 static uint64_t
 system_monotonic_ns(const struct clock *clock)

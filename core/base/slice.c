@@ -53,9 +53,11 @@ struct slice
 slice_of_file(struct hold *hold, int fd, uint64_t offset, uint64_t len)
 {
     hold_ref(hold);
-    return (struct slice){
-        .file_offset = offset, .len = len, .hold = hold, .kind = SLICE_FILE, .fd = fd
-    };
+    return (struct slice){ .file_offset = offset,
+        .len = len,
+        .hold = hold,
+        .kind = SLICE_FILE,
+        .fd = fd };
 }
 
 static void

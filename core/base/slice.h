@@ -18,7 +18,10 @@ struct hold {
     void (*free)(struct hold *hold);
 };
 
-enum slice_kind { SLICE_BYTES, SLICE_FILE };
+enum slice_kind {
+    SLICE_BYTES,
+    SLICE_FILE
+};
 
 struct slice {
     union {
@@ -69,7 +72,7 @@ slice_advance(struct slice *slice, uint64_t bytes)
 }
 
 void hold_init(struct hold *hold, void (*free_fn)(struct hold *hold)); /* one reference */
-void hold_ref(struct hold *hold);   /* NULL: nothing */
+void hold_ref(struct hold *hold);                                      /* NULL: nothing */
 void hold_unref(struct hold *hold); /* NULL: nothing; may free */
 
 /* Slices in order. Holds one reference for each; a few fit without an allocation. */
@@ -97,7 +100,7 @@ void slice_queue_consume(struct slice_queue *queue, uint64_t bytes);
 
 /* Moves the first `bytes` (no more than there are) from one queue to another, splitting a slice
  * where needed. Returns 0; -ENOMEM, when the part already moved stays moved. */
-WEIR_MUST_USE int slice_queue_move(
-        struct slice_queue *from, struct slice_queue *to, uint64_t bytes);
+WEIR_MUST_USE int slice_queue_move(struct slice_queue *from, struct slice_queue *to,
+        uint64_t bytes);
 
 #endif

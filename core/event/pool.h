@@ -47,8 +47,8 @@ enum pool_outcome {
 /* Embedded in the submitter's object. Owned by the submitter's loop until submitted, by the
  * pool until `done` is called, by the loop again from then on. */
 struct pool_task {
-    void (*run)(struct pool_task *task, void *thread_state);               /* on a thread */
-    void (*done)(struct pool_task *task, enum pool_outcome outcome);       /* on the loop */
+    void (*run)(struct pool_task *task, void *thread_state);         /* on a thread */
+    void (*done)(struct pool_task *task, enum pool_outcome outcome); /* on the loop */
     struct mailbox *reply_to; /* the loop's: `done` is delivered through it */
     struct pool_task *next, *previous;
     struct letter letter;
@@ -65,8 +65,8 @@ struct pool_figures {
     uint64_t waited_ns; /* sum over all that ran or expired */
 };
 
-/* Checks the bounds without making anything: returns NULL, or a constant message that says which
- * bound is wrong (F19: min below 1, max 0, max below min, queue below 1). */
+/* Checks the bounds without making anything: returns NULL, or a constant message that says
+ * which bound is wrong (F19: min below 1, max 0, max below min, queue below 1). */
 const char *pool_settings_error(const struct pool_settings *settings);
 
 /* Starts threads_min threads, all signals blocked. Returns 0 or a negative errno; -EINVAL for

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Deadlines on a loop, by its clock.
  *
- * Two kinds. A `timer` fires within a millisecond after its deadline (a heap): for hooks, queues
- * and upstreams. A `coarse_timer` fires within a second after it (a wheel of one-second slots):
- * for the time limits of peers, where setting a deadline on every request must cost one store.
- * Neither ever fires early. Both are embedded in their object and fire once; the callback may
- * set the timer again or free the object. Thread: the loop's. */
+ * Two kinds. A `timer` fires within a millisecond after its deadline (a heap): for hooks,
+ * queues and upstreams. A `coarse_timer` fires within a second after it (a wheel of one-second
+ * slots): for the time limits of peers, where setting a deadline on every request must cost one
+ * store. Neither ever fires early. Both are embedded in their object and fire once; the
+ * callback may set the timer again or free the object. Thread: the loop's. */
 #ifndef WEIR_EVENT_TIMER_H
 #define WEIR_EVENT_TIMER_H
 
@@ -40,8 +40,8 @@ struct coarse_timer {
     uint64_t visit_s;                  /* the second in which its slot comes up */
 };
 
-void coarse_timer_init(
-        struct coarse_timer *timer, struct loop *loop, void (*fn)(struct coarse_timer *timer));
+void coarse_timer_init(struct coarse_timer *timer, struct loop *loop,
+        void (*fn)(struct coarse_timer *timer));
 
 /* Sets or moves the deadline; CLOCK_NEVER clears it. A later deadline than the last is only
  * stored: the wheel finds out when it visits. Cannot fail. */

@@ -24,31 +24,31 @@ unit_slow(double seconds)
 
 /* Runs `body` with the 1st, 2nd, 3rd ... allocation failing until it gets through; `body` is a
  * statement that must cope with either. */
-#define UNIT_EACH_ALLOCATION_FAILS(body)                                   \
-    for (uint64_t unit_nth = 1;; unit_nth++) {                             \
-        failalloc_fail_nth(unit_nth);                                      \
-        body;                                                              \
-        bool unit_failed = failalloc_has_failed();                         \
-        failalloc_fail_nth(0);                                             \
-        if (!unit_failed) {                                                \
-            break;                                                         \
-        }                                                                  \
-        ck_assert_uint_lt(unit_nth, 100000);                               \
+#define UNIT_EACH_ALLOCATION_FAILS(body)           \
+    for (uint64_t unit_nth = 1;; unit_nth++) {     \
+        failalloc_fail_nth(unit_nth);              \
+        body;                                      \
+        bool unit_failed = failalloc_has_failed(); \
+        failalloc_fail_nth(0);                     \
+        if (!unit_failed) {                        \
+            break;                                 \
+        }                                          \
+        ck_assert_uint_lt(unit_nth, 100000);       \
     }
 
-#define UNIT_MAIN(name, add_tests)                                         \
-    int main(void)                                                         \
-    {                                                                      \
-        Suite *suite = suite_create(name);                                 \
-        TCase *tests = tcase_create(name);                                 \
-        tcase_set_timeout(tests, unit_slow(60));                           \
-        add_tests(tests);                                                  \
-        suite_add_tcase(suite, tests);                                     \
-        SRunner *runner = srunner_create(suite);                           \
-        srunner_run_all(runner, CK_NORMAL);                                \
-        int failures = srunner_ntests_failed(runner);                      \
-        srunner_free(runner);                                              \
-        return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;                \
+#define UNIT_MAIN(name, add_tests)                          \
+    int main(void)                                          \
+    {                                                       \
+        Suite *suite = suite_create(name);                  \
+        TCase *tests = tcase_create(name);                  \
+        tcase_set_timeout(tests, unit_slow(60));            \
+        add_tests(tests);                                   \
+        suite_add_tcase(suite, tests);                      \
+        SRunner *runner = srunner_create(suite);            \
+        srunner_run_all(runner, CK_NORMAL);                 \
+        int failures = srunner_ntests_failed(runner);       \
+        srunner_free(runner);                               \
+        return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE; \
     }
 
 #endif

@@ -12,7 +12,7 @@
 /* A result that must not be ignored. */
 #define WEIR_MUST_USE __attribute__((warn_unused_result))
 
-#define WEIR_NORETURN __attribute__((noreturn))
+#define WEIR_NORETURN              __attribute__((noreturn))
 #define WEIR_PRINTF(string, first) __attribute__((format(__printf__, string, first)))
 
 /* Which thread a function belongs to, checked by clang's -Wthread-safety: a function marked

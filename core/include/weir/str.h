@@ -27,7 +27,10 @@ struct weir_str {
 #endif
 
 /* For initialisers of static tables. */
-#define WEIR_STR_INIT(literal) { "" literal, sizeof(literal) - 1 }
+#define WEIR_STR_INIT(literal)          \
+    {                                   \
+        "" literal, sizeof(literal) - 1 \
+    }
 
 /* printf("%.*s", WEIR_STR_ARG(s)) */
 #define WEIR_STR_ARG(s) (int)(s).len, (s).ptr

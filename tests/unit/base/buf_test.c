@@ -16,7 +16,8 @@ START_TEST(keeps_what_was_appended_in_order)
         }
     }
     struct weir_str all = buf_str(&buf);
-    ck_assert(weir_str_starts_with(weir_str_make(all.ptr + all.len - 8, 8), WEIR_STR("998,999,")));
+    ck_assert(weir_str_starts_with(weir_str_make(all.ptr + all.len - 8, 8),
+            WEIR_STR("998,999,")));
     buf_fini(&buf);
     ck_assert_uint_eq(buf_str(&buf).len, 0);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include <weir/str.h>
-
 #include <errno.h>
+
+#include <weir/str.h>
 
 #include "support/unit.h"
 
@@ -31,7 +31,8 @@ static const struct {
 
 START_TEST(finds_tokens_in_lists)
 {
-    bool found = weir_str_list_has(weir_str_from(lists[_i].list), weir_str_from(lists[_i].token));
+    bool found = weir_str_list_has(weir_str_from(lists[_i].list),
+            weir_str_from(lists[_i].token));
     unit_check(found == lists[_i].want, lists[_i].why);
 }
 END_TEST
