@@ -259,7 +259,7 @@ accept_all(int listener, int epoll)
 }
 
 static int
-open_listener(uint16_t port)
+open_listener(uint16_t port, uint16_t *bound_port)
 {
     int on = 1;
     struct sockaddr_in addr = {
@@ -275,7 +275,7 @@ open_listener(uint16_t port)
             getsockname(fd, (struct sockaddr *)&addr, &len) == -1) {
         die("cannot listen on port %u: %s", port, strerror(errno));
     }
-    fprintf(stderr, "floor: listening on 127.0.0.1:%u\n", ntohs(addr.sin_port));
+    *bound_port = ntohs(addr.sin_port);
     return fd;
 }
 
@@ -322,12 +322,13 @@ main(int argc, char **argv)
     }
     make_answer(status, body_bytes, closes, from_file);
 
-    int listener = open_listener(port);
+    int listener = open_listener(port, &port);
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = { .events = EPOLLIN, .data.ptr = NULL };
     if (epoll == -1 || epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event) == -1) {
         die("epoll: %s", strerror(errno));
     }
+    fprintf(stderr, "floor: listening on 127.0.0.1:%u\n", port);
     for (;;) {
         struct epoll_event events[EVENTS];
         int count = epoll_wait(epoll, events, EVENTS, -1);
