@@ -1,0 +1,1188 @@
+/* SPDX-License-Identifier: MIT */
+/* Reading values by type. A value that came out of the environment or a file is text, and is
+ * read as the option's type; one that was written has to be of the right kind, so that the file
+ * says what it means. */
+#include "config/schema.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/num.h"
+#include "config/regex.h"
+#include "config/resolve.h"
+#include "config/template.h"
+#include "config/units.h"
+
+static bool read_value(struct schema *schema, const struct weir_option *option,
+        enum weir_option_type type, const struct config_value *value, void *field);
+static void fill(struct schema *schema, const struct weir_options *options,
+        const struct config_value *object, const struct config_value *where, void *conf,
+        bool is_whole);
+
+/* Tables */
+
+const struct weir_option *
+schema_option(const struct weir_options *options, size_t i)
+{
+    const char *items = (const char *)options->items;
+    return (const struct weir_option *)(const void *)(items + i * options->item_bytes);
+}
+
+const char *
+schema_key(const struct weir_option *option)
+{
+    return option->key != NULL ? option->key : option->field;
+}
+
+const struct weir_option *
+schema_find(const struct weir_options *options, struct weir_str key)
+{
+    for (size_t i = 0; i < options->count; i++) {
+        const struct weir_option *option = schema_option(options, i);
+        if (!option->rest && weir_str_eq(weir_str_from(schema_key(option)), key)) {
+            return option;
+        }
+    }
+    return NULL;
+}
+
+const struct weir_option *
+schema_find_rest(const struct weir_options *options)
+{
+    for (size_t i = 0; i < options->count; i++) {
+        if (schema_option(options, i)->rest) {
+            return schema_option(options, i);
+        }
+    }
+    return NULL;
+}
+
+const struct weir_option *
+schema_shorthand(const struct weir_options *options)
+{
+    for (size_t i = 0; i < options->count; i++) {
+        if (schema_option(options, i)->shorthand) {
+            return schema_option(options, i);
+        }
+    }
+    return NULL;
+}
+
+/* Reports */
+
+static bool
+wrong_type(struct schema *schema, const struct weir_option *option,
+        const struct config_value *value, const char *takes)
+{
+    struct diagnostic *d = config_mistake(schema->diagnostics, DIAGNOSTIC_TYPE, value,
+            "\"%s\" takes %s, this is %s", schema_key(option), takes,
+            config_kind_text(value->kind));
+    if (value->kind == CONFIG_STRING &&
+            (weir_str_eq(value->string, WEIR_STR("true")) ||
+                    weir_str_eq(value->string, WEIR_STR("false")))) {
+        diagnostic_hint(d, "write %s without quotes", value->string.ptr);
+    } else if (value->kind == CONFIG_STRING && strstr(takes, "number") != NULL) {
+        uint64_t ignored;
+        if (num_parse_u64(value->string, UINT64_MAX, &ignored) == 0) {
+            diagnostic_hint(d, "write %s without quotes", value->string.ptr);
+        }
+    }
+    return false;
+}
+
+static struct diagnostic *
+bad_value(struct schema *schema, enum diagnostic_code code, const struct weir_option *option,
+        const struct config_value *value, const char *why)
+{
+    if (option->type == WEIR_TYPE_SECRET || value->kind != CONFIG_STRING) {
+        return config_mistake(schema->diagnostics, code, value, "\"%s\": %s",
+                schema_key(option), why);
+    }
+    return config_mistake(schema->diagnostics, code, value, "\"%s\": \"%.*s\" %s",
+            schema_key(option), (int)(value->string.len < 200 ? value->string.len : 200),
+            value->string.ptr, why);
+}
+
+/* Kinds */
+
+/* `false`, also as text from outside. */
+static bool
+is_false(const struct config_value *value)
+{
+    return value->kind == CONFIG_FALSE ||
+            (value->kind == CONFIG_STRING && value->is_expanded &&
+                    weir_str_eq(value->string, WEIR_STR("false")));
+}
+
+static bool
+is_true(const struct config_value *value)
+{
+    return value->kind == CONFIG_TRUE ||
+            (value->kind == CONFIG_STRING && value->is_expanded &&
+                    weir_str_eq(value->string, WEIR_STR("true")));
+}
+
+/* A whole number, also as text from outside. */
+static bool
+is_integer(const struct config_value *value, int64_t *out)
+{
+    if (value->kind == CONFIG_INTEGER) {
+        *out = value->integer;
+        return true;
+    }
+    if (value->kind != CONFIG_STRING || !value->is_expanded) {
+        return false;
+    }
+    struct weir_str text = value->string;
+    bool is_negative = text.len > 1 && text.ptr[0] == '-';
+    uint64_t magnitude;
+    if (num_parse_u64(weir_str_make(text.ptr + is_negative, text.len - is_negative), INT64_MAX,
+                &magnitude) < 0) {
+        return false;
+    }
+    *out = is_negative ? -(int64_t)magnitude : (int64_t)magnitude;
+    return true;
+}
+
+static bool
+read_bool(struct schema *schema, const struct weir_option *option,
+        const struct config_value *value, bool *field)
+{
+    if (!is_true(value) && !is_false(value)) {
+        return wrong_type(schema, option, value, "true or false");
+    }
+    *field = is_true(value);
+    return true;
+}
+
+static bool
+out_of_range(struct schema *schema, const struct weir_option *option,
+        const struct config_value *value, const char *low, const char *high)
+{
+    struct diagnostic *d = bad_value(schema, DIAGNOSTIC_RANGE, option, value,
+            "is out of range");
+    diagnostic_note(d, "%s to %s", low, high);
+    return false;
+}
+
+static bool
+has_bounds(const struct weir_option *option)
+{
+    return option->min != option->max;
+}
+
+static bool
+read_int(struct schema *schema, const struct weir_option *option,
+        const struct config_value *value, int64_t *field)
+{
+    int64_t number;
+    if (option->optional && is_false(value)) {
+        *field = -1;
+        return true;
+    }
+    if (!is_integer(value, &number)) {
+        return wrong_type(schema, option, value,
+                option->optional ? "a whole number or false" : "a whole number");
+    }
+    if (has_bounds(option) && (number < option->min || number > option->max)) {
+        char low[24], high[24];
+        snprintf(low, sizeof(low), "%lld", (long long)option->min);
+        snprintf(high, sizeof(high), "%lld", (long long)option->max);
+        return out_of_range(schema, option, value, low, high);
+    }
+    *field = number;
+    return true;
+}
+
+static bool
+check_zero(struct schema *schema, const struct weir_option *option,
+        const struct config_value *value, uint64_t number)
+{
+    if (number > 0 || option->zero) {
+        return true;
+    }
+    struct diagnostic *d = config_mistake(schema->diagnostics, DIAGNOSTIC_ZERO, value,
+            "\"%s\" cannot be zero", schema_key(option));
+    diagnostic_hint(d, "\"no limit\" is written false");
+    return false;
+}
+
+static bool
+read_count(struct schema *schema, const struct weir_option *option,
+        const struct config_value *value, uint64_t *field)
+{
+    int64_t number;
+    if (is_false(value)) {
+        *field = UINT64_MAX;
+        return true;
+    }
+    if (!is_integer(value, &number)) {
+        return wrong_type(schema, option, value, "a whole number or false");
+    }
+    if (number < 0 ||
+            (has_bounds(option) && number != 0 &&
+                    (number < option->min || number > option->max))) {
+        char low[24], high[24];
+        snprintf(low, sizeof(low), "%lld", (long long)(has_bounds(option) ? option->min : 1));
+        snprintf(high, sizeof(high), "%lld",
+                (long long)(has_bounds(option) ? option->max : INT64_MAX));
+        return out_of_range(schema, option, value, low, high);
+    }
+    if (!check_zero(schema, option, value, (uint64_t)number)) {
+        return false;
+    }
+    *field = (uint64_t)number;
+    return true;
+}
+
+/* SIZE and DURATION differ in their units only. */
+static bool
+read_quantity(struct schema *schema, const struct weir_option *option,
+        enum weir_option_type type, const struct config_value *value, uint64_t *field)
+{
+    bool is_size = type == WEIR_TYPE_SIZE;
+    if (is_false(value)) {
+        *field = UINT64_MAX;
+        return true;
+    }
+    uint64_t quantity = 0;
+    int r = -EDOM;
+    int64_t bare = 0;
+    bool is_bare = value->kind == CONFIG_INTEGER;
+    if (is_bare) {
+        bare = value->integer;
+    } else if (value->kind == CONFIG_STRING) {
+        r = is_size ? units_parse_size(value->string, &quantity)
+                    : units_parse_duration(value->string, &quantity);
+        is_bare = r == -EDOM &&
+                is_integer(&(struct config_value){ .kind = CONFIG_STRING,
+                                   .is_expanded = true,
+                                   .string = value->string },
+                        &bare);
+    } else {
+        return wrong_type(schema, option, value,
+                is_size ? "a size such as \"64k\", or false"
+                        : "a duration such as \"30s\", or false");
+    }
+    if (is_bare && bare == 0) {
+        return check_zero(schema, option, value, 0) ? (*field = 0, true) : false;
+    }
+    if (r == -EDOM) {
+        char fixed[UNITS_TEXT_BYTES];
+        struct diagnostic *d = config_mistake(schema->diagnostics, DIAGNOSTIC_UNIT_MISSING,
+                value, "\"%s\" needs a unit", schema_key(option));
+        if (bare > 0 && is_size) {
+            units_format_size((uint64_t)bare, fixed);
+            diagnostic_hint(d, "write \"%s\"", fixed);
+        } else if (bare > 0) {
+            diagnostic_hint(d, "write \"%llds\"", (long long)bare);
+        }
+        return false;
+    }
+    if (r < 0) {
+        struct diagnostic *d = bad_value(schema, DIAGNOSTIC_VALUE_FORM, option, value,
+                r == -ERANGE      ? "is too large"
+                        : is_size ? "is no size"
+                                  : "is no duration");
+        diagnostic_note(d,
+                is_size ? "a whole number and b, k, m, g or t"
+                        : "a whole number and ns, us, ms, s, m, h, d or w");
+        return false;
+    }
+    if (!check_zero(schema, option, value, quantity)) {
+        return false;
+    }
+    if (has_bounds(option) && quantity != 0 &&
+            (quantity < (uint64_t)option->min || quantity > (uint64_t)option->max)) {
+        char low[UNITS_TEXT_BYTES], high[UNITS_TEXT_BYTES];
+        (is_size ? units_format_size : units_format_duration)((uint64_t)option->min, low);
+        (is_size ? units_format_size : units_format_duration)((uint64_t)option->max, high);
+        return out_of_range(schema, option, value, low, high);
+    }
+    *field = quantity;
+    return true;
+}
+
+static bool
+read_rate(struct schema *schema, const struct weir_option *option,
+        const struct config_value *value, struct weir_rate *field)
+{
+    if (is_false(value)) {
+        *field = (struct weir_rate){ UINT64_MAX, 1 };
+        return true;
+    }
+    if (value->kind == CONFIG_INTEGER) {
+        struct diagnostic *d = config_mistake(schema->diagnostics, DIAGNOSTIC_UNIT_MISSING,
+                value, "\"%s\" needs a unit", schema_key(option));
+        diagnostic_hint(d, "write \"%lld/s\"", (long long)value->integer);
+        return false;
+    }
+    if (value->kind != CONFIG_STRING) {
+        return wrong_type(schema, option, value, "a rate such as \"10/s\", or false");
+    }
+    struct weir_rate rate;
+    int r = units_parse_rate(value->string, &rate);
+    if (r == -EDOM) {
+        struct diagnostic *d = config_mistake(schema->diagnostics, DIAGNOSTIC_UNIT_MISSING,
+                value, "\"%s\" needs a unit", schema_key(option));
+        diagnostic_hint(d, "write \"%.*s/s\"", WEIR_STR_ARG(value->string));
+        return false;
+    }
+    if (r < 0) {
+        struct diagnostic *d = bad_value(schema, DIAGNOSTIC_VALUE_FORM, option, value,
+                "is no rate");
+        diagnostic_note(d, "a whole number, a slash, and s, m, h or d");
+        return false;
+    }
+    if (!check_zero(schema, option, value, rate.count)) {
+        return false;
+    }
+    *field = rate;
+    return true;
+}
+
+static bool
+keep_text(struct schema *schema, struct weir_str text, struct weir_str *field)
+{
+    *field = text.ptr == NULL ? text : arena_copy(schema->arena, text);
+    schema->no_memory |= field->ptr == NULL;
+    return field->ptr != NULL;
+}
+
+static bool
+read_text(struct schema *schema, const struct weir_option *option, enum weir_option_type type,
+        const struct config_value *value, struct weir_str *field)
+{
+    if (option->optional && is_false(value)) {
+        *field = weir_str_make(NULL, 0);
+        return true;
+    }
+    if (value->kind != CONFIG_STRING) {
+        return wrong_type(schema, option, value,
+                type == WEIR_TYPE_PATH     ? (option->optional ? "a path or false" : "a path")
+                        : option->optional ? "a string or false"
+                                           : "a string");
+    }
+    if (type != WEIR_TYPE_PATH) {
+        return keep_text(schema, value->string, field);
+    }
+    if (value->string.len == 0) {
+        bad_value(schema, DIAGNOSTIC_EMPTY, option, value, "is no path");
+        return false;
+    }
+    *field = resolve_path(schema->arena, value->place.source, value->string);
+    schema->no_memory |= field->ptr == NULL;
+    return field->ptr != NULL;
+}
+
+static const struct weir_choice *
+choice_at(const struct weir_choices *choices, size_t i)
+{
+    const char *items = (const char *)choices->items;
+    return (const struct weir_choice *)(const void *)(items + i * choices->item_bytes);
+}
+
+static bool
+read_enum(struct schema *schema, const struct weir_option *option,
+        const struct config_value *value, int *field)
+{
+    char all[256] = "";
+    size_t len = 0;
+    struct suggestion suggestion;
+    if (value->kind != CONFIG_STRING && value->kind != CONFIG_TRUE &&
+            value->kind != CONFIG_FALSE) {
+        return wrong_type(schema, option, value, "a string");
+    }
+    struct weir_str word = value->kind == CONFIG_STRING
+            ? value->string
+            : weir_str_from(config_kind_text(value->kind));
+    suggestion_init(&suggestion, word);
+    for (size_t i = 0; i < option->choices.count; i++) {
+        const struct weir_choice *choice = choice_at(&option->choices, i);
+        if (weir_str_eq(word, weir_str_from(choice->name))) {
+            *field = choice->value;
+            return true;
+        }
+        suggestion_offer(&suggestion, weir_str_from(choice->name));
+        if (len < sizeof(all)) {
+            len += (size_t)snprintf(all + len, sizeof(all) - len, "%s%s", i == 0 ? "" : ", ",
+                    choice->name);
+        }
+    }
+    struct diagnostic *d = bad_value(schema, DIAGNOSTIC_CHOICE, option, value,
+            "is not one of the choices");
+    suggestion_hint(&suggestion, d);
+    diagnostic_more(d, "one of: %s", all);
+    return false;
+}
+
+static bool
+read_status(struct schema *schema, const struct weir_option *option,
+        const struct config_value *value, struct weir_status *field)
+{
+    char digits[24];
+    struct weir_str text = value->string;
+    struct weir_status status;
+    if (value->kind == CONFIG_INTEGER) {
+        int len = snprintf(digits, sizeof(digits), "%lld", (long long)value->integer);
+        text = weir_str_make(digits, (size_t)len);
+    } else if (value->kind != CONFIG_STRING) {
+        return wrong_type(schema, option, value, "a status");
+    }
+    int r = units_parse_status(text, &status);
+    if (r < 0 || (option->single && status.first != status.last)) {
+        struct diagnostic *d = bad_value(schema,
+                r == -ERANGE ? DIAGNOSTIC_RANGE : DIAGNOSTIC_VALUE_FORM, option, value,
+                "is no status");
+        diagnostic_note(d,
+                option->single ? "a number from 100 to 599"
+                               : "100 to 599, a class \"4xx\", or a range");
+        return false;
+    }
+    *field = status;
+    return true;
+}
+
+static bool
+read_network(struct schema *schema, const struct weir_option *option,
+        const struct config_value *value, struct weir_network *field)
+{
+    if (value->kind != CONFIG_STRING) {
+        return wrong_type(schema, option, value, "a network such as \"10.0.0.0/8\"");
+    }
+    int r = units_parse_network(value->string, field);
+    if (r == -EDOM) {
+        char meant[UNITS_NETWORK_BYTES];
+        units_format_network(field, meant);
+        struct diagnostic *d = bad_value(schema, DIAGNOSTIC_NETWORK, option, value,
+                "has bits set beyond its prefix");
+        diagnostic_hint(d, "did you mean \"%s\"?", meant);
+        return false;
+    }
+    if (r < 0) {
+        struct diagnostic *d = bad_value(schema, DIAGNOSTIC_NETWORK, option, value,
+                "is no network");
+        diagnostic_note(d, "an address, with /bits for a block");
+        return false;
+    }
+    return true;
+}
+
+/* Points into the string when its token spells it as it is, else at the whole token. */
+static struct config_value
+narrowed(const struct config_value *value, size_t offset, size_t length)
+{
+    struct config_value part = *value;
+    if (!value->is_expanded && value->place.source != NULL &&
+            value->place.length == value->string.len + 2) {
+        part.place.offset += (uint32_t)(1 + offset);
+        part.place.length = (uint32_t)(length == 0 ? 1 : length);
+    }
+    return part;
+}
+
+static bool
+read_template(struct schema *schema, const struct weir_option *option,
+        const struct config_value *value, const struct weir_template **field)
+{
+    struct template_mistake mistake;
+    if (option->optional && is_false(value)) {
+        *field = NULL;
+        return true;
+    }
+    if (value->kind != CONFIG_STRING) {
+        return wrong_type(schema, option, value, "a string");
+    }
+    int r = template_parse(schema->arena, value->string, option->context, field, &mistake);
+    if (r == -EINVAL) {
+        struct config_value part = narrowed(value, mistake.offset, mistake.length);
+        struct weir_str found = weir_str_make(value->string.ptr + mistake.offset,
+                mistake.length);
+        struct diagnostic *d;
+        if (mistake.is_unknown_name) {
+            struct suggestion suggestion;
+            suggestion_init(&suggestion, found);
+            d = config_mistake(schema->diagnostics, DIAGNOSTIC_VARIABLE_UNKNOWN, &part,
+                    "unknown variable \"%.*s\"", WEIR_STR_ARG(found));
+            for (size_t i = 0; template_variable_name(i) != NULL; i++) {
+                suggestion_offer(&suggestion, weir_str_from(template_variable_name(i)));
+            }
+            suggestion_hint(&suggestion, d);
+            diagnostic_more(d, "a brace itself is written {{");
+        } else {
+            d = config_mistake(schema->diagnostics, DIAGNOSTIC_TEMPLATE, &part, "\"%s\": %s",
+                    schema_key(option), mistake.message);
+        }
+    } else if (r < 0) {
+        schema->no_memory = true;
+    }
+    return r == 0;
+}
+
+static bool
+read_regex(struct schema *schema, const struct weir_option *option,
+        const struct config_value *value, const struct weir_regex **field)
+{
+    struct regex_mistake mistake;
+    if (option->optional && is_false(value)) {
+        *field = NULL;
+        return true;
+    }
+    if (value->kind != CONFIG_STRING) {
+        return wrong_type(schema, option, value, "a string");
+    }
+    int r = regex_compile(schema->arena, value->string, field, &mistake);
+    if (r == -EINVAL) {
+        struct config_value part = narrowed(value,
+                mistake.offset < value->string.len ? mistake.offset : value->string.len, 1);
+        config_mistake(schema->diagnostics, DIAGNOSTIC_REGEX, &part, "\"%s\": %s",
+                schema_key(option), mistake.message);
+    } else if (r < 0) {
+        schema->no_memory = true;
+    }
+    return r == 0;
+}
+
+/* UPSTREAM and POOL: one of the names that the file gives. */
+static bool
+read_reference(struct schema *schema, const struct weir_option *option,
+        const struct config_value *value, const struct config_value *names, const char *preset,
+        struct weir_str *field)
+{
+    if (value->kind != CONFIG_STRING) {
+        return wrong_type(schema, option, value, "a name");
+    }
+    if (config_find(names, value->string) == NULL &&
+            (preset == NULL || !weir_str_eq(value->string, weir_str_from(preset)))) {
+        struct suggestion suggestion;
+        suggestion_init(&suggestion, value->string);
+        for (uint32_t i = 0; names != NULL && i < names->count; i++) {
+            suggestion_offer(&suggestion, names->members[i].key);
+        }
+        struct diagnostic *d = bad_value(schema, DIAGNOSTIC_REFERENCE_UNKNOWN, option, value,
+                preset != NULL ? "is not one of \"pools\"" : "is not one of \"upstreams\"");
+        suggestion_hint(&suggestion, d);
+        return false;
+    }
+    return keep_text(schema, value->string, field);
+}
+
+static size_t
+bytes_of(const struct weir_option *option, enum weir_option_type type)
+{
+    switch (type) {
+    case WEIR_TYPE_BOOL:
+        return sizeof(bool);
+    case WEIR_TYPE_INT:
+        return sizeof(int64_t);
+    case WEIR_TYPE_COUNT:
+    case WEIR_TYPE_SIZE:
+    case WEIR_TYPE_DURATION:
+        return sizeof(uint64_t);
+    case WEIR_TYPE_RATE:
+        return sizeof(struct weir_rate);
+    case WEIR_TYPE_STRING:
+    case WEIR_TYPE_PATH:
+    case WEIR_TYPE_SECRET:
+    case WEIR_TYPE_UPSTREAM:
+    case WEIR_TYPE_POOL:
+        return sizeof(struct weir_str);
+    case WEIR_TYPE_ENUM:
+        return sizeof(int);
+    case WEIR_TYPE_STATUS:
+        return sizeof(struct weir_status);
+    case WEIR_TYPE_NETWORK:
+        return sizeof(struct weir_network);
+    case WEIR_TYPE_LIST:
+    case WEIR_TYPE_OBJECTS:
+        return sizeof(struct weir_list);
+    case WEIR_TYPE_MAP:
+        return sizeof(struct weir_map);
+    case WEIR_TYPE_TEMPLATE:
+    case WEIR_TYPE_REGEX:
+        return sizeof(void *);
+    case WEIR_TYPE_OBJECT:
+        return option->members.conf_bytes;
+    }
+    return 0;
+}
+
+const struct config_value *
+schema_as_list(struct schema *schema, const struct config_value *value)
+{
+    if (value->kind == CONFIG_LIST) {
+        return value;
+    }
+    struct config_value *list = config_list_new(schema->arena, value, 1);
+    if (list == NULL) {
+        schema->no_memory = true;
+        return NULL;
+    }
+    config_list_add(list, value);
+    return list;
+}
+
+static bool
+read_list(struct schema *schema, const struct weir_option *option,
+        const struct config_value *value, struct weir_list *field)
+{
+    if (option->optional && is_false(value)) {
+        *field = (struct weir_list){ NULL, 0 };
+        return true;
+    }
+    if (value->kind == CONFIG_OBJECT) {
+        return wrong_type(schema, option, value, "a list");
+    }
+    enum weir_option_type element = option->element == 0 ? WEIR_TYPE_STRING : option->element;
+    size_t element_bytes = bytes_of(option, element);
+    const struct config_value *list = schema_as_list(schema, value);
+    char *items = list == NULL ? NULL : arena_array(schema->arena, list->count, element_bytes);
+    if (items == NULL) {
+        schema->no_memory = true;
+        return false;
+    }
+    bool ok = true;
+    for (uint32_t i = 0; i < list->count; i++) {
+        ok = read_value(schema, option, element, list->items[i], items + i * element_bytes) &&
+                ok;
+    }
+    *field = (struct weir_list){ items, list->count };
+    return ok;
+}
+
+static bool
+read_objects(struct schema *schema, const struct weir_option *option,
+        const struct config_value *value, struct weir_list *field, bool is_whole)
+{
+    const struct config_value *list = schema_as_list(schema, value);
+    size_t element_bytes = option->members.conf_bytes;
+    char *items = list == NULL ? NULL : arena_array(schema->arena, list->count, element_bytes);
+    if (items == NULL) {
+        schema->no_memory = true;
+        return false;
+    }
+    bool ok = true;
+    for (uint32_t i = 0; i < list->count; i++) {
+        const struct config_value *item = list->items[i];
+        if (item->kind != CONFIG_OBJECT) {
+            ok = wrong_type(schema, option, item, "a list of objects");
+            continue;
+        }
+        fill(schema, &option->members, item, item, items + i * element_bytes, is_whole);
+    }
+    *field = (struct weir_list){ items, list->count };
+    return ok;
+}
+
+static bool
+read_map_key(struct schema *schema, const struct weir_option *option, struct weir_str key,
+        const struct config_value *value, struct weir_map_entry *entry)
+{
+    if (option->keys == WEIR_KEYS_STATUS && (units_parse_status(key, &entry->status) < 0)) {
+        struct diagnostic *d = config_key_mistake(schema->diagnostics, DIAGNOSTIC_NAME_FORM,
+                value, "\"%.*s\" is neither a status nor a key of this object",
+                WEIR_STR_ARG(key));
+        diagnostic_note(d, "100 to 599, a class \"4xx\", or a range");
+        return false;
+    }
+    if (option->keys == WEIR_KEYS_FIELD) {
+        enum template_variable variable;
+        struct weir_str argument;
+        const char *message;
+        char name[300];
+        int len = snprintf(name, sizeof(name), "header.%.*s",
+                (int)(key.len < 256 ? key.len : 256), key.ptr);
+        if (key.len > 256 ||
+                template_variable_parse(weir_str_make(name, (size_t)len), &variable, &argument,
+                        &message) < 0) {
+            config_key_mistake(schema->diagnostics, DIAGNOSTIC_NAME_FORM, value,
+                    "\"%.*s\" is no name of a header field",
+                    (int)(key.len < 256 ? key.len : 256), key.ptr);
+            return false;
+        }
+    }
+    if (!keep_text(schema, key, &entry->key)) {
+        return false;
+    }
+    for (size_t i = 0; option->keys == WEIR_KEYS_FIELD && i < entry->key.len; i++) {
+        char *c = (char *)(uintptr_t)&entry->key.ptr[i];
+        *c = *c >= 'A' && *c <= 'Z' ? (char)(*c | 0x20) : *c;
+    }
+    return true;
+}
+
+static bool
+read_map_value(struct schema *schema, const struct weir_option *option,
+        const struct config_value *value, struct weir_map_entry *entry)
+{
+    enum weir_option_type element = option->element == 0 ? WEIR_TYPE_STRING : option->element;
+    if (element == WEIR_TYPE_TEMPLATE) {
+        if (!read_template(schema, option, value, &entry->template_)) {
+            return false;
+        }
+        if (entry->template_ != NULL) {
+            entry->value = entry->template_->raw;
+        }
+        return true;
+    }
+    return read_text(schema, option, element, value, &entry->value);
+}
+
+/* True for a member that belongs to a `rest` map: no option and no note has its key. */
+static bool
+is_rest(const struct weir_options *options, struct weir_str key)
+{
+    return schema_find(options, key) == NULL && !config_is_note(key);
+}
+
+/* The members of `object`; those of a `rest` option only when `options` is given. */
+static bool
+read_map(struct schema *schema, const struct weir_option *option,
+        const struct weir_options *options, const struct config_value *object,
+        struct weir_map *field)
+{
+    if (object->kind != CONFIG_OBJECT) {
+        return wrong_type(schema, option, object, "an object");
+    }
+    size_t count = 0;
+    for (uint32_t i = 0; i < object->count; i++) {
+        const struct config_value *value = object->members[i].value;
+        count += value->kind == CONFIG_LIST ? value->count : 1;
+    }
+    struct weir_map_entry *items = arena_array(schema->arena, count, sizeof(*items));
+    if (items == NULL) {
+        schema->no_memory = true;
+        return false;
+    }
+    bool ok = true;
+    count = 0;
+    for (uint32_t i = 0; i < object->count; i++) {
+        struct weir_str key = object->members[i].key;
+        const struct config_value *value = object->members[i].value;
+        if ((options != NULL && !is_rest(options, key)) || value->kind == CONFIG_NULL) {
+            continue;
+        }
+        bool is_list = value->kind == CONFIG_LIST;
+        for (uint32_t j = 0; j < (is_list ? value->count : 1); j++) {
+            struct weir_map_entry *entry = &items[count];
+            bool entry_ok = read_map_key(schema, option, key, value, entry) &&
+                    read_map_value(schema, option, is_list ? value->items[j] : value, entry);
+            count += entry_ok;
+            ok = ok && entry_ok;
+        }
+    }
+    *field = (struct weir_map){ items, count };
+    return ok;
+}
+
+static bool
+read_value(struct schema *schema, const struct weir_option *option, enum weir_option_type type,
+        const struct config_value *value, void *field)
+{
+    switch (type) {
+    case WEIR_TYPE_BOOL:
+        return read_bool(schema, option, value, field);
+    case WEIR_TYPE_INT:
+        return read_int(schema, option, value, field);
+    case WEIR_TYPE_COUNT:
+        return read_count(schema, option, value, field);
+    case WEIR_TYPE_SIZE:
+    case WEIR_TYPE_DURATION:
+        return read_quantity(schema, option, type, value, field);
+    case WEIR_TYPE_RATE:
+        return read_rate(schema, option, value, field);
+    case WEIR_TYPE_STRING:
+    case WEIR_TYPE_PATH:
+    case WEIR_TYPE_SECRET:
+        return read_text(schema, option, type, value, field);
+    case WEIR_TYPE_ENUM:
+        return read_enum(schema, option, value, field);
+    case WEIR_TYPE_STATUS:
+        return read_status(schema, option, value, field);
+    case WEIR_TYPE_NETWORK:
+        return read_network(schema, option, value, field);
+    case WEIR_TYPE_LIST:
+        return read_list(schema, option, value, field);
+    case WEIR_TYPE_MAP:
+        return read_map(schema, option, NULL, value, field);
+    case WEIR_TYPE_TEMPLATE:
+        return read_template(schema, option, value, field);
+    case WEIR_TYPE_REGEX:
+        return read_regex(schema, option, value, field);
+    case WEIR_TYPE_UPSTREAM:
+        return read_reference(schema, option, value, schema->upstreams, NULL, field);
+    case WEIR_TYPE_POOL:
+        return read_reference(schema, option, value, schema->pools, "default", field);
+    case WEIR_TYPE_OBJECT:
+    case WEIR_TYPE_OBJECTS:
+        break; /* know more than a value: read_member() */
+    }
+    return false;
+}
+
+bool
+schema_read(struct schema *schema, const struct weir_option *option,
+        const struct config_value *value, void *field)
+{
+    return read_value(schema, option, option->type, value, field);
+}
+
+/* Objects */
+
+static void
+report_unknown(struct schema *schema, const struct weir_options *options, struct weir_str key,
+        const struct config_value *value)
+{
+    char all[400] = "";
+    size_t len = 0;
+    struct suggestion suggestion;
+    suggestion_init(&suggestion, key);
+    for (size_t i = 0; i < options->count; i++) {
+        const char *known = schema_key(schema_option(options, i));
+        suggestion_offer(&suggestion, weir_str_from(known));
+        if (len < sizeof(all)) {
+            len += (size_t)snprintf(all + len, sizeof(all) - len, "%s%s", len == 0 ? "" : ", ",
+                    known);
+        }
+    }
+    struct diagnostic *d = config_key_mistake(schema->diagnostics, DIAGNOSTIC_KEY_UNKNOWN,
+            value, "unknown key \"%.*s\"", (int)(key.len < 200 ? key.len : 200), key.ptr);
+    suggestion_hint(&suggestion, d);
+    if (options->count > 0) {
+        diagnostic_more(d, "known here: %s", all);
+    }
+}
+
+void
+schema_check_keys(struct schema *schema, const struct weir_options *options,
+        const struct config_value *object)
+{
+    bool has_rest = schema_find_rest(options) != NULL;
+    for (uint32_t i = 0; i < object->count; i++) {
+        struct weir_str key = object->members[i].key;
+        const struct config_value *value = object->members[i].value;
+        const struct weir_option *option = schema_find(options, key);
+        if (option == NULL && !has_rest && !config_is_note(key)) {
+            report_unknown(schema, options, key, value);
+        } else if (option != NULL && option->type == SCHEMA_NOT_IN_BUILD &&
+                value->kind != CONFIG_FALSE && value->kind != CONFIG_NULL) {
+            struct diagnostic *d = config_key_mistake(schema->diagnostics,
+                    DIAGNOSTIC_NOT_IN_BUILD, value, "\"%s\" is not in this build",
+                    schema_key(option));
+            diagnostic_note(d, "%s",
+                    option->help == NULL ? "a later version brings it" : option->help);
+        }
+    }
+}
+
+/* The value a preset's text stands for. */
+static const struct config_value *
+preset_value(struct schema *schema, const struct weir_option *option)
+{
+    struct config_value *value = arena_zalloc(schema->arena, sizeof(*value));
+    if (value == NULL) {
+        schema->no_memory = true;
+        return NULL;
+    }
+    *value = (struct config_value){ .kind = CONFIG_STRING,
+        .is_expanded = true,
+        .string = weir_str_from(option->preset) };
+    if (option->type != WEIR_TYPE_LIST) {
+        return value;
+    }
+    size_t parts = 1;
+    for (const char *p = option->preset; *p != '\0'; p++) {
+        parts += *p == ',';
+    }
+    struct config_value *list = config_list_new(schema->arena, NULL, parts);
+    struct weir_str rest = value->string, part;
+    bool ok = list != NULL;
+    while (ok && rest.len > 0 && weir_str_split(&rest, ',', &part)) {
+        struct config_value *item = arena_zalloc(schema->arena, sizeof(*item));
+        ok = item != NULL;
+        if (ok) {
+            *item = *value;
+            item->string = arena_copy(schema->arena, part);
+            ok = item->string.ptr != NULL;
+            config_list_add(list, item);
+        }
+    }
+    schema->no_memory |= !ok;
+    return ok ? list : NULL;
+}
+
+static void
+read_member(struct schema *schema, const struct weir_option *option,
+        const struct weir_options *options, const struct config_value *value, void *field,
+        bool is_whole)
+{
+    if (option->type == WEIR_TYPE_OBJECT) {
+        if (value->kind == CONFIG_FALSE && option->optional) {
+            return;
+        }
+        if (value->kind != CONFIG_OBJECT) {
+            wrong_type(schema, option, value, "an object");
+            return;
+        }
+        fill(schema, &option->members, value, value, field, is_whole);
+    } else if (option->type == WEIR_TYPE_OBJECTS) {
+        read_objects(schema, option, value, field, is_whole);
+    } else if (option->rest) {
+        read_map(schema, option, options, value, field);
+    } else {
+        read_value(schema, option, option->type, value, field);
+    }
+}
+
+static void
+fill_absent(struct schema *schema, const struct weir_options *options,
+        const struct weir_option *option, const struct config_value *where, void *field)
+{
+    if (option->required) {
+        struct config_value nowhere = { .kind = CONFIG_NULL };
+        struct diagnostic *d = config_key_mistake(schema->diagnostics, DIAGNOSTIC_REQUIRED,
+                where != NULL ? where : &nowhere, "\"%s\" is missing", schema_key(option));
+        diagnostic_note(d, "%s", option->help == NULL ? "it must be given" : option->help);
+    } else if (option->type == WEIR_TYPE_OBJECT) {
+        fill(schema, &option->members, NULL, where, field, true);
+    } else if (option->preset != NULL) {
+        const struct config_value *preset = preset_value(schema, option);
+        if (preset != NULL) {
+            read_member(schema, option, options, preset, field, true);
+        }
+    }
+}
+
+static void
+fill(struct schema *schema, const struct weir_options *options,
+        const struct config_value *object, const struct config_value *where, void *conf,
+        bool is_whole)
+{
+    if (object != NULL) {
+        schema_check_keys(schema, options, object);
+    }
+    for (size_t i = 0; i < options->count; i++) {
+        const struct weir_option *option = schema_option(options, i);
+        if (option->type == SCHEMA_ANY || option->type == SCHEMA_NOT_IN_BUILD) {
+            continue;
+        }
+        void *field = (char *)conf + option->offset;
+        const struct config_value *value = option->rest
+                ? object
+                : config_find_name(object, schema_key(option));
+        if (value != NULL && value->kind != CONFIG_NULL) {
+            read_member(schema, option, options, value, field, is_whole);
+        } else if (is_whole) {
+            fill_absent(schema, options, option, where, field);
+        }
+    }
+}
+
+void
+schema_fill(struct schema *schema, const struct weir_options *options,
+        const struct config_value *object, const struct config_value *where, void *conf)
+{
+    fill(schema, options, object, where, conf, true);
+}
+
+void
+schema_check(struct schema *schema, const struct weir_options *options,
+        const struct config_value *object)
+{
+    /* Filled for the sake of what is reported on the way, and thrown away. */
+    struct arena scratch, *kept = schema->arena;
+    arena_init(&scratch, NULL, 0, (size_t)64 << 20);
+    schema->arena = &scratch;
+    void *conf = arena_zalloc(&scratch, options->conf_bytes);
+    if (conf == NULL) {
+        schema->no_memory = true;
+    } else {
+        fill(schema, options, object, object, conf, false);
+    }
+    schema->arena = kept;
+    arena_reset(&scratch);
+}
+
+/* Single values outside of tables */
+
+bool
+schema_expect_object(struct schema *schema, const struct config_value *value, const char *what)
+{
+    if (value->kind == CONFIG_OBJECT) {
+        return true;
+    }
+    config_mistake(schema->diagnostics, DIAGNOSTIC_TYPE, value, "%s is an object, this is %s",
+            what, config_kind_text(value->kind));
+    return false;
+}
+
+bool
+schema_expect_string(struct schema *schema, const struct config_value *value, const char *what,
+        struct weir_str *out)
+{
+    if (value->kind == CONFIG_STRING) {
+        *out = value->string;
+        return true;
+    }
+    config_mistake(schema->diagnostics, DIAGNOSTIC_TYPE, value, "%s is a string, this is %s",
+            what, config_kind_text(value->kind));
+    return false;
+}
+
+bool
+schema_expect_bool(struct schema *schema, const struct config_value *value, const char *what,
+        bool *out)
+{
+    if (is_true(value) || is_false(value)) {
+        *out = is_true(value);
+        return true;
+    }
+    config_mistake(schema->diagnostics, DIAGNOSTIC_TYPE, value,
+            "%s is true or false, this is %s", what, config_kind_text(value->kind));
+    return false;
+}
+
+/* Modules' own checks */
+
+/* Follows "response.set[2]" from the merged object as far as it goes. */
+static const struct config_value *
+follow(const struct config_value *value, const char *path)
+{
+    while (value != NULL && *path != '\0') {
+        const struct config_value *next = NULL;
+        if (*path == '.') {
+            path++;
+        } else if (*path == '[') {
+            char *end;
+            unsigned long index = strtoul(path + 1, &end, 10);
+            if (value->kind == CONFIG_LIST && *end == ']' && index < value->count) {
+                next = value->items[index];
+            }
+            if (next == NULL) {
+                return value;
+            }
+            value = next;
+            path = end + 1;
+        } else {
+            size_t len = strcspn(path, ".[");
+            next = config_find(value, weir_str_make(path, len));
+            if (next == NULL) {
+                return value;
+            }
+            value = next;
+            path += len;
+        }
+    }
+    return value;
+}
+
+static struct diagnostic *module_says(struct weir_conf_report *report, const char *option,
+        const char *format, va_list arguments) WEIR_PRINTF(3, 0);
+static struct diagnostic *
+module_says(struct weir_conf_report *report, const char *option, const char *format,
+        va_list arguments)
+{
+    char text[512];
+    const struct config_value *at = report->where;
+    if (option != NULL && option[0] != '\0' && report->object != NULL) {
+        at = follow(report->object, option);
+        at = at == report->object ? report->where : at;
+    }
+    vsnprintf(text, sizeof(text), format, arguments);
+    if (at == NULL) {
+        return diagnostics_add(report->diagnostics, DIAGNOSTIC_MODULE_SAYS, NULL, "%s: %s",
+                report->who, text);
+    }
+    bool at_key = at == report->where && at->key.ptr != NULL;
+    struct diagnostic *d = at_key
+            ? config_key_mistake(report->diagnostics, DIAGNOSTIC_MODULE_SAYS, at, "%s", text)
+            : config_mistake(report->diagnostics, DIAGNOSTIC_MODULE_SAYS, at, "%s", text);
+    diagnostic_more(d, "says module %s", report->who);
+    return d;
+}
+
+void
+weir_conf_error(struct weir_conf_report *report, const char *option, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    module_says(report, option, format, arguments);
+    va_end(arguments);
+    report->has_failed = true;
+}
+
+void
+weir_conf_warning(struct weir_conf_report *report, const char *option, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    diagnostic_warn(module_says(report, option, format, arguments));
+    va_end(arguments);
+}
+
+/* Soundness of a table */
+
+static bool
+is_sound_option(const struct weir_options *options, const struct weir_option *option,
+        struct schema *schema, char *why, size_t why_bytes)
+{
+    const char *name = option->field == NULL ? "?" : schema_key(option);
+    size_t bytes = bytes_of(option, option->type);
+    if (option->field == NULL || bytes == 0) {
+        snprintf(why, why_bytes, "option \"%s\" has no name or an unknown type", name);
+        return false;
+    }
+    if (option->bytes != bytes || option->offset > options->conf_bytes ||
+            bytes > options->conf_bytes - option->offset) {
+        snprintf(why, why_bytes, "option \"%s\" does not fit its struct", name);
+        return false;
+    }
+    if ((option->type == WEIR_TYPE_OBJECT || option->type == WEIR_TYPE_OBJECTS) &&
+            option->members.count > 0 && !schema_is_sound(&option->members, why, why_bytes)) {
+        return false;
+    }
+    if (option->preset != NULL) {
+        size_t before = diagnostics_count(schema->diagnostics);
+        void *field = arena_zalloc(schema->arena, bytes + 16);
+        const struct config_value *preset = preset_value(schema, option);
+        if (field != NULL && preset != NULL) {
+            read_member(schema, option, options, preset, field, false);
+        }
+        if (diagnostics_count(schema->diagnostics) > before) {
+            const struct diagnostic *d = diagnostics_get(schema->diagnostics, before);
+            snprintf(why, why_bytes, "the preset of option \"%s\" does not read: %.*s", name,
+                    WEIR_STR_ARG(d->message));
+            return false;
+        }
+    }
+    return true;
+}
+
+bool
+schema_is_sound(const struct weir_options *options, char *why, size_t why_bytes)
+{
+    if (options->count == 0) {
+        return true;
+    }
+    if (options->items == NULL || options->count > 1000 ||
+            options->item_bytes < offsetof(struct weir_option, key) ||
+            options->conf_bytes > (1u << 20)) {
+        snprintf(why, why_bytes, "its table of options is damaged");
+        return false;
+    }
+    struct arena scratch;
+    arena_init(&scratch, NULL, 0, 1 << 20);
+    struct schema schema = { .arena = &scratch, .diagnostics = diagnostics_new() };
+    bool ok = schema.diagnostics != NULL;
+    if (!ok) {
+        snprintf(why, why_bytes, "out of memory");
+    }
+    for (size_t i = 0; i < options->count && ok; i++) {
+        ok = is_sound_option(options, schema_option(options, i), &schema, why, why_bytes);
+    }
+    diagnostics_free(schema.diagnostics);
+    arena_reset(&scratch);
+    return ok;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/* `{name}` is a variable, `{{` a brace, a closing brace elsewhere is itself. */
+#include "config/template.h"
+
+#include <errno.h>
+
+static const char *const spellings[] = {
+#define VARIABLE(name, spelling) [TEMPLATE_##name] = (spelling),
+    TEMPLATE_VARIABLES(VARIABLE)
+#undef VARIABLE
+};
+
+#define SPELLINGS (sizeof(spellings) / sizeof(spellings[0]))
+
+const char *
+template_variable_name(size_t i)
+{
+    return i + 1 < SPELLINGS ? spellings[i + 1] : NULL;
+}
+
+/* RFC 9110 section 5.6.2. */
+static bool
+is_token(struct weir_str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        bool is_alnum = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+                (c >= 'A' && c <= 'Z');
+        if (!is_alnum && (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL)) {
+            return false;
+        }
+    }
+    return text.len > 0;
+}
+
+int
+template_variable_parse(struct weir_str name, enum template_variable *variable,
+        struct weir_str *argument, const char **message)
+{
+    for (size_t i = 1; i < SPELLINGS; i++) {
+        struct weir_str spelling = weir_str_from(spellings[i]);
+        bool takes_argument = spelling.ptr[spelling.len - 1] == '.';
+        if (takes_argument ? !weir_str_starts_with(name, spelling)
+                           : !weir_str_eq(name, spelling)) {
+            continue;
+        }
+        *variable = (enum template_variable)i;
+        *argument = weir_str_make(name.ptr + spelling.len, name.len - spelling.len);
+        if (takes_argument && argument->len == 0) {
+            *message = "a name must follow the point";
+            return -EINVAL;
+        }
+        if ((*variable == TEMPLATE_HEADER || *variable == TEMPLATE_COOKIE) &&
+                !is_token(*argument)) {
+            *message = "this is no name of a field";
+            return -EINVAL;
+        }
+        return 0;
+    }
+    *message = "unknown variable";
+    return -EINVAL;
+}
+
+static int
+refuse(struct template_mistake *mistake, size_t offset, size_t length, const char *message)
+{
+    *mistake = (struct template_mistake){ offset, length, message, false };
+    return -EINVAL;
+}
+
+static size_t
+most_pieces(struct weir_str text)
+{
+    size_t braces = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        braces += text.ptr[i] == '{';
+    }
+    return 2 * braces + 1;
+}
+
+static struct weir_str
+lower_copy(struct arena *arena, struct weir_str text)
+{
+    struct weir_str copy = arena_copy(arena, text);
+    for (size_t i = 0; copy.ptr != NULL && i < copy.len; i++) {
+        char *c = (char *)(uintptr_t)&copy.ptr[i];
+        *c = *c >= 'A' && *c <= 'Z' ? (char)(*c | 0x20) : *c;
+    }
+    return copy;
+}
+
+/* The variable at `open`; its closing brace to *close. */
+static int
+parse_variable(struct arena *arena, struct weir_str text, size_t open,
+        struct template_piece *piece, size_t *close, struct template_mistake *mistake)
+{
+    const char *end = memchr(text.ptr + open, '}', text.len - open);
+    if (end == NULL) {
+        return refuse(mistake, open, text.len - open, "this brace is not closed");
+    }
+    *close = (size_t)(end - text.ptr);
+    struct weir_str name = weir_str_make(text.ptr + open + 1, *close - open - 1);
+    const char *message;
+    if (template_variable_parse(name, &piece->variable, &piece->text, &message) < 0) {
+        int r = refuse(mistake, open + 1, name.len, message);
+        mistake->is_unknown_name = strcmp(message, "unknown variable") == 0;
+        return r;
+    }
+    piece->text = piece->variable == TEMPLATE_HEADER ? lower_copy(arena, piece->text)
+                                                     : arena_copy(arena, piece->text);
+    return piece->text.ptr == NULL ? -ENOMEM : 0;
+}
+
+/* A line break or NUL can never be part of a field's value or a target (RFC 9110 section 5.5).
+ */
+static int
+check_literals(struct weir_str text, enum weir_context context,
+        struct template_mistake *mistake)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
+        bool is_line = c == '\r' || c == '\n' || c == '\0';
+        if ((context == WEIR_CONTEXT_HEADER && is_line) ||
+                (context == WEIR_CONTEXT_TARGET && (c <= 0x20 || c == 0x7f)) ||
+                (context == WEIR_CONTEXT_PATH && c == '\0')) {
+            return refuse(mistake, i, 1, "this character cannot stand here");
+        }
+    }
+    return 0;
+}
+
+int
+template_parse(struct arena *arena, struct weir_str text, enum weir_context context,
+        const struct weir_template **out, struct template_mistake *mistake)
+{
+    int r = check_literals(text, context, mistake);
+    if (r < 0) {
+        return r;
+    }
+    struct weir_template *made = arena_zalloc(arena, sizeof(*made));
+    struct template_piece *pieces = arena_array(arena, most_pieces(text), sizeof(*pieces));
+    if (made == NULL || pieces == NULL) {
+        return -ENOMEM;
+    }
+    made->raw = arena_copy(arena, text);
+    if (made->raw.ptr == NULL) {
+        return -ENOMEM;
+    }
+    text = made->raw; /* literals are parts of the copy */
+    made->context = context;
+    made->pieces = pieces;
+    made->is_literal = true;
+    size_t start = 0, i = 0;
+    while (i <= text.len) {
+        bool is_brace = i < text.len && text.ptr[i] == '{';
+        bool is_double = is_brace && i + 1 < text.len && text.ptr[i + 1] == '{';
+        if (i < text.len && !is_brace) {
+            i++;
+            continue;
+        }
+        /* Up to here, and of two braces the first. */
+        size_t end = i + is_double;
+        if (end > start) {
+            pieces[made->count++] = (struct template_piece){ TEMPLATE_LITERAL,
+                weir_str_make(text.ptr + start, end - start) };
+        }
+        if (is_brace && !is_double) {
+            size_t close = i;
+            r = parse_variable(arena, text, i, &pieces[made->count++], &close, mistake);
+            if (r < 0) {
+                return r;
+            }
+            made->is_literal = false;
+            start = i = close + 1;
+        } else {
+            start = i = end + 1;
+        }
+    }
+    made->is_literal = made->is_literal && made->count <= 1;
+    *out = made;
+    return 0;
+}
