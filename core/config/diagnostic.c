@@ -13,7 +13,8 @@ struct diagnostics {
     struct arena arena;
     struct diagnostic *items[DIAGNOSTICS_MAX];
     size_t count;
-    size_t errors; /* all, kept or not */
+    size_t errors;  /* all, kept or not */
+    size_t reports; /* and repetitions */
     struct diagnostic scratch;
     bool out_of_memory;
 };
@@ -84,6 +85,7 @@ diagnostics_vadd(struct diagnostics *diagnostics, enum diagnostic_code code,
 {
     static const struct config_place nowhere = { .source = NULL };
     struct diagnostic *scratch = &diagnostics->scratch;
+    diagnostics->reports++;
     *scratch = (struct diagnostic){ .code = code, .place = place == NULL ? nowhere : *place };
     if (diagnostics->count == DIAGNOSTICS_MAX) {
         diagnostics->errors++;
@@ -185,6 +187,12 @@ size_t
 diagnostics_errors(const struct diagnostics *diagnostics)
 {
     return diagnostics->errors;
+}
+
+size_t
+diagnostics_reports(const struct diagnostics *diagnostics)
+{
+    return diagnostics->reports;
 }
 
 bool

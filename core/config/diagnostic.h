@@ -132,6 +132,10 @@ void diagnostic_warn(struct diagnostic *diagnostic);
 /* Errors (warnings not counted), also those that were not kept. */
 size_t diagnostics_errors(const struct diagnostics *diagnostics);
 
+/* Everything that was ever reported, repetitions and warnings too: did a step report anything?
+ */
+size_t diagnostics_reports(const struct diagnostics *diagnostics);
+
 /* True when memory ran out while collecting: what was said may not be all. */
 bool diagnostics_is_incomplete(const struct diagnostics *diagnostics);
 void diagnostics_out_of_memory(struct diagnostics *diagnostics);

@@ -24,6 +24,41 @@ config_find_name(const struct config_value *object, const char *key)
     return config_find(object, weir_str_from(key));
 }
 
+bool
+config_is_equal(const struct config_value *a, const struct config_value *b)
+{
+    if (a->kind != b->kind || a->count != b->count) {
+        return false;
+    }
+    switch (a->kind) {
+    case CONFIG_NULL:
+    case CONFIG_FALSE:
+    case CONFIG_TRUE:
+        return true;
+    case CONFIG_INTEGER:
+        return a->integer == b->integer;
+    case CONFIG_REAL:
+    case CONFIG_STRING:
+        return weir_str_eq(a->string, b->string);
+    case CONFIG_LIST:
+        for (uint32_t i = 0; i < a->count; i++) {
+            if (!config_is_equal(a->items[i], b->items[i])) {
+                return false;
+            }
+        }
+        return true;
+    case CONFIG_OBJECT:
+        for (uint32_t i = 0; i < a->count; i++) {
+            if (!weir_str_eq(a->members[i].key, b->members[i].key) ||
+                    !config_is_equal(a->members[i].value, b->members[i].value)) {
+                return false;
+            }
+        }
+        return true;
+    }
+    return false;
+}
+
 const char *
 config_kind_text(enum config_kind kind)
 {

@@ -54,6 +54,9 @@ struct config_value {
 const struct config_value *config_find(const struct config_value *object, struct weir_str key);
 const struct config_value *config_find_name(const struct config_value *object, const char *key);
 
+/* The same content, wherever it stands; members in the same order. */
+bool config_is_equal(const struct config_value *a, const struct config_value *b);
+
 /* "a string", "an object", ... */
 const char *config_kind_text(enum config_kind kind);
 
