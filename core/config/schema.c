@@ -157,6 +157,9 @@ read_bool(struct schema *schema, const struct weir_option *option,
     return true;
 }
 
+static bool read_enum(struct schema *schema, const struct weir_option *option,
+        const struct config_value *value, int *field);
+
 static bool
 out_of_range(struct schema *schema, const struct weir_option *option,
         const struct config_value *value, const char *low, const char *high)
@@ -181,6 +184,13 @@ read_int(struct schema *schema, const struct weir_option *option,
     if (option->optional && is_false(value)) {
         *field = -1;
         return true;
+    }
+    if (option->choices.count > 0 && value->kind == CONFIG_STRING &&
+            !is_integer(value, &number)) {
+        int word;
+        bool ok = read_enum(schema, option, value, &word);
+        *field = ok ? word : 0;
+        return ok;
     }
     if (!is_integer(value, &number)) {
         return wrong_type(schema, option, value,

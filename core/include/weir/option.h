@@ -47,7 +47,7 @@ enum weir_context {
 
 enum weir_option_type {
     WEIR_TYPE_BOOL = 1,     /* bool */
-    WEIR_TYPE_INT = 2,      /* int64_t */
+    WEIR_TYPE_INT = 2,      /* int64_t; also one of .choices; .optional: false is -1 */
     WEIR_TYPE_COUNT = 3,    /* uint64_t; false: UINT64_MAX, "no limit"; zero is an error */
     WEIR_TYPE_SIZE = 4,     /* uint64_t bytes; "64k" (k, m, g: 1024); false: UINT64_MAX */
     WEIR_TYPE_DURATION = 5, /* uint64_t ns; "250ms" (ns us ms s m h d w); false: UINT64_MAX */

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/* One table a level. A key of SCHEMA_ANY has structure, which site.c reads. */
+#include "module/site_tables.h"
+
+#define ANY(name_, help_)                                     \
+    {                                                         \
+        .type = SCHEMA_ANY, .field = (name_), .help = (help_) \
+    }
+#define LATER(name_, help_)                                            \
+    {                                                                  \
+        .type = SCHEMA_NOT_IN_BUILD, .field = (name_), .help = (help_) \
+    }
+#define TABLE(array) WEIR_OPTIONS(char, array) /* for levels that fill no struct */
+
+static const struct weir_option top[] = {
+    ANY("$schema", "Where editors find the schema of this file"),
+    ANY("include", "Globs of files that hold modules, listeners, upstreams and servers"),
+    ANY("workers", "Processes that serve"),
+    ANY("pools", "Pools of threads for work that blocks, by name"),
+    ANY("log", "The error log"),
+    ANY("control", "The control socket"),
+    ANY("modules", "Modules to load; nothing else is"),
+    ANY("listeners", "Addresses with settings of their own, by name"),
+    LATER("upstreams", "a later version brings proxies and upstreams"),
+    ANY("defaults", "What all listeners, servers and routes inherit"),
+    ANY("servers", "Sites, by listening address and host"),
+};
+
+static const struct weir_choice auto_choices[] = { { "auto", 0 } };
+
+static const struct weir_option workers[] = {
+    WEIR_INT(struct site_workers, processes, .preset = "auto", .min = 1, .max = 1024,
+            .choices = WEIR_CHOICES(auto_choices),
+            .help = "Worker processes; \"auto\" is one per core"),
+    WEIR_INT(struct site_workers, loops, .preset = "1", .min = 1, .max = 256,
+            .help = "Event loops, each on a thread, in a worker"),
+    WEIR_STRING(struct site_workers, user,
+            .help = "Account that workers run as; must be given when started as root"),
+    WEIR_STRING(struct site_workers, group, .help = "Group instead of the account's own"),
+    WEIR_SIZE(struct site_workers, memory_bytes, .key = "memory",
+            .help = "Memory for requests in each worker; a quarter of the machine's, divided by "
+                    "processes, unless given"),
+    WEIR_DURATION(struct site_workers, drain_timeout_ns, .key = "drain_timeout",
+            .preset = "60s", .help = "The longest a stopping worker finishes what it accepted"),
+    WEIR_COUNT(struct site_workers, max_requests, .preset = "false",
+            .help = "Requests after which a worker is replaced"),
+    WEIR_BOOL(struct site_workers, cpu_affinity, .preset = "false",
+            .help = "Bind each worker to a core"),
+};
+
+static const struct weir_option pool[] = {
+    WEIR_INT(struct site_pool, min, .preset = "2", .min = 1, .max = 10000,
+            .help = "Threads that stay"),
+    WEIR_INT(struct site_pool, max, .preset = "16", .min = -1, .max = 10000, .optional = true,
+            .help = "Threads at most; false or -1: no limit"),
+    WEIR_COUNT(struct site_pool, queue_size, .preset = "1000", .help = "Tasks that may wait"),
+    WEIR_DURATION(struct site_pool, queue_timeout_ns, .key = "queue_timeout", .preset = "10s",
+            .help = "The longest a task may wait"),
+    WEIR_DURATION(struct site_pool, idle_timeout_ns, .key = "idle_timeout", .preset = "30s",
+            .help = "Idle time after which a thread above min leaves"),
+};
+
+static const struct weir_choice levels[] = {
+    { "debug", SITE_LOG_DEBUG },
+    { "info", SITE_LOG_INFO },
+    { "warn", SITE_LOG_WARN },
+    { "error", SITE_LOG_ERROR },
+};
+
+static const struct weir_choice formats[] = {
+    { "text", SITE_LOG_TEXT },
+    { "json", SITE_LOG_JSON },
+};
+
+static const struct weir_option log_top[] = {
+    WEIR_PATH(struct site_log, file,
+            .help = "File of the error log; standard error unless given"),
+    WEIR_ENUM(struct site_log, level, .preset = "info", .choices = WEIR_CHOICES(levels),
+            .help = "What is worth a line: this and what is worse"),
+    WEIR_ENUM(struct site_log, format, .preset = "text", .choices = WEIR_CHOICES(formats),
+            .help = "Form of a line"),
+};
+
+static const struct weir_option log_level[] = {
+    WEIR_ENUM(struct site_log, level, .preset = "info", .choices = WEIR_CHOICES(levels),
+            .help = "What is worth a line: this and what is worse"),
+};
+
+static const struct weir_option control[] = {
+    WEIR_STRING(struct site_control, listen,
+            .help = "Address of the control socket; unix: in the run-time directory unless given"),
+};
+
+static const struct weir_option module[] = {
+    ANY("name", "Name of the module: NAME.so in the module directory"),
+    ANY("path", "File of the module, instead"),
+    LATER("sha256", "a later version checks sums of modules"),
+    ANY("options", "The module's own, for the whole process"),
+    ANY("defaults", "Outermost layer of each use of its handlers"),
+    LATER("on_crash", "a later version brings policies for crashing modules"),
+};
+
+static const struct weir_option defaults[] = {
+    ANY("trust", "Whom to believe about the client's address"),
+    ANY("use", "Hooks around every request"),
+    ANY("limits", "Limits of size and number"),
+    ANY("timeouts", "Limits of time"),
+    ANY("log", "Level of the error log"),
+};
+
+static const struct weir_option listener[] = {
+    ANY("address",
+            "\":8080\", \"127.0.0.1:8080\", \"[::1]:8080\", \"unix:/path\", \"@abstract\""),
+    WEIR_STRING(struct listener_conf, mode, .preset = "0660",
+            .help = "Permissions of a Unix socket, octal"),
+    WEIR_INT(struct listener_conf, backlog, .preset = "1024", .min = 1, .max = 65535,
+            .help = "Connections that may wait to be accepted"),
+    LATER("proxy_protocol", "a later version reads the PROXY protocol"),
+    ANY("trust", "Whom to believe about the client's address"),
+    ANY("use", "Hooks around every request that comes this way"),
+    ANY("limits", "Limits of size and number"),
+    ANY("timeouts", "Limits of time"),
+};
+
+static const struct weir_option server[] = {
+    ANY("name", "For logs and metrics"),
+    ANY("listen", "Addresses, or names of listeners; one or a list"),
+    ANY("host", "Names it answers to; *.suffix among them; any unless given"),
+    LATER("tls", "a later version speaks TLS"),
+    ANY("trust", "Whom to believe about the client's address"),
+    ANY("use", "Hooks around every request to this server"),
+    ANY("routes", "In file order; the first that matches runs"),
+    ANY("limits", "Limits of size and number"),
+    ANY("timeouts", "Limits of time"),
+    ANY("log", "Level of the error log"),
+};
+
+static const struct weir_option route[] = {
+    ANY("name", "For logs and metrics"),
+    ANY("match",
+            "A pattern, an object of conditions, or a list of them; everything unless given"),
+    ANY("internal", "Only internal requests reach it"),
+    ANY("use", "Hooks around every request to this route"),
+    ANY("handle", "Who answers; of a list the first that does not decline"),
+    ANY("routes", "Nested routes, on the same full path"),
+    ANY("limits", "Limits of size and number"),
+    ANY("timeouts", "Limits of time"),
+    ANY("log", "Level of the error log"),
+};
+
+static const struct weir_option limits[] = {
+    WEIR_SIZE(struct limits_conf, http.request_line_bytes, .key = "request_line",
+            .preset = "8k", .min = 64, .max = 1 << 20,
+            .help = "Longest request line; 414 above it"),
+    WEIR_SIZE(struct limits_conf, http.field_bytes, .key = "field", .preset = "8k", .min = 64,
+            .max = 1 << 20, .help = "Longest header field; 431 above it"),
+    WEIR_COUNT(struct limits_conf, http.fields, .key = "fields", .preset = "100", .min = 1,
+            .max = 10000, .help = "Most header fields; 431 above it"),
+    WEIR_SIZE(struct limits_conf, http.head_bytes, .key = "head", .preset = "64k", .min = 256,
+            .max = 16 << 20, .help = "Longest head; 431 above it"),
+    WEIR_SIZE(struct limits_conf, http.body_bytes, .key = "body", .preset = "1m",
+            .help = "Longest request body; 413 above it"),
+    WEIR_RATE(struct limits_conf, body_rate, .preset = "false",
+            .help = "Least bytes of a request body in a time, \"1k/s\"; 408 below it"),
+    WEIR_COUNT(struct limits_conf, http.connections, .key = "connections", .preset = "10000",
+            .help = "Most connections of a worker and listener"),
+    WEIR_COUNT(struct limits_conf, http.requests_per_connection,
+            .key = "requests_per_connection", .preset = "false",
+            .help = "Requests after which a connection is closed"),
+    WEIR_COUNT(struct limits_conf, http.pipeline, .key = "pipeline", .preset = "32",
+            .help = "Requests that may wait on one connection"),
+};
+
+static const struct weir_option timeouts[] = {
+    WEIR_DURATION(struct http_timeouts, handshake_ns, .key = "handshake", .preset = "10s",
+            .help = "For the TLS handshake"),
+    WEIR_DURATION(struct http_timeouts, head_ns, .key = "head", .preset = "10s",
+            .help = "For a whole request head; 408"),
+    WEIR_DURATION(struct http_timeouts, body_ns, .key = "body", .preset = "30s",
+            .help = "Between two reads of a request body; 408"),
+    WEIR_DURATION(struct http_timeouts, request_ns, .key = "request", .preset = "false",
+            .help = "From the head to the last byte of the answer"),
+    WEIR_DURATION(struct http_timeouts, send_ns, .key = "send", .preset = "30s",
+            .help = "Without progress of the answer"),
+    WEIR_DURATION(struct http_timeouts, keepalive_ns, .key = "keepalive", .preset = "75s",
+            .help = "Idle time between two requests of a connection"),
+    WEIR_DURATION(struct http_timeouts, idle_ns, .key = "idle", .preset = "1h",
+            .help = "Idle time of an upgraded connection"),
+    WEIR_DURATION(struct http_timeouts, wait_ns, .key = "wait", .preset = "60s",
+            .help = "The longest a hook may wait"),
+};
+
+static const struct weir_option trust[] = {
+    WEIR_LIST(struct site_trust, peers, .element = WEIR_TYPE_NETWORK,
+            .help = "Networks whose word is taken"),
+    WEIR_STRING(struct site_trust, header, .preset = "x-forwarded-for",
+            .help = "Field that names the client"),
+    WEIR_COUNT(struct site_trust, hops, .preset = "1", .min = 1, .max = 64,
+            .help = "Proxies in front, counted from the right"),
+};
+
+const struct weir_options site_top_options = TABLE(top);
+const struct weir_options site_workers_options = WEIR_OPTIONS(struct site_workers, workers);
+const struct weir_options site_pool_options = WEIR_OPTIONS(struct site_pool, pool);
+const struct weir_options site_log_options = WEIR_OPTIONS(struct site_log, log_top);
+const struct weir_options site_log_level_options = WEIR_OPTIONS(struct site_log, log_level);
+const struct weir_options site_control_options = WEIR_OPTIONS(struct site_control, control);
+const struct weir_options site_module_options = TABLE(module);
+const struct weir_options site_defaults_options = TABLE(defaults);
+const struct weir_options site_listener_options = WEIR_OPTIONS(struct listener_conf, listener);
+const struct weir_options site_server_options = TABLE(server);
+const struct weir_options site_route_options = TABLE(route);
+const struct weir_options site_limits_options = WEIR_OPTIONS(struct limits_conf, limits);
+const struct weir_options site_timeouts_options = WEIR_OPTIONS(struct http_timeouts, timeouts);
+const struct weir_options site_trust_options = WEIR_OPTIONS(struct site_trust, trust);
+
+const struct site_level site_levels[] = {
+    { "top", &site_top_options },
+    { "workers", &site_workers_options },
+    { "pool", &site_pool_options },
+    { "log", &site_log_options },
+    { "log_level", &site_log_level_options },
+    { "control", &site_control_options },
+    { "module", &site_module_options },
+    { "defaults", &site_defaults_options },
+    { "listener", &site_listener_options },
+    { "server", &site_server_options },
+    { "route", &site_route_options },
+    { "limits", &site_limits_options },
+    { "timeouts", &site_timeouts_options },
+    { "trust", &site_trust_options },
+};
+const size_t site_levels_count = sizeof(site_levels) / sizeof(site_levels[0]);
+
+enum site_scope
+site_scope_of(const char *group, struct weir_str key)
+{
+    static const struct {
+        const char *group, *key;
+        enum site_scope scope;
+    } narrow[] = {
+        { "limits", "request_line", SITE_SCOPE_LISTENER },
+        { "limits", "field", SITE_SCOPE_LISTENER },
+        { "limits", "fields", SITE_SCOPE_LISTENER },
+        { "limits", "head", SITE_SCOPE_LISTENER },
+        { "limits", "connections", SITE_SCOPE_LISTENER },
+        { "limits", "pipeline", SITE_SCOPE_LISTENER },
+        { "limits", "requests_per_connection", SITE_SCOPE_SERVER },
+        { "timeouts", "handshake", SITE_SCOPE_LISTENER },
+        { "timeouts", "head", SITE_SCOPE_LISTENER },
+        { "timeouts", "keepalive", SITE_SCOPE_SERVER },
+    };
+    for (size_t i = 0; i < sizeof(narrow) / sizeof(narrow[0]); i++) {
+        if (strcmp(group, narrow[i].group) == 0 &&
+                weir_str_eq(key, weir_str_from(narrow[i].key))) {
+            return narrow[i].scope;
+        }
+    }
+    return SITE_SCOPE_ROUTE;
+}

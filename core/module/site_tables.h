@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* The keys of the document itself (CONFIG.md, "Shape" and "Keys that are settled"), as option
+ * tables like any module's. */
+#ifndef WEIR_MODULE_SITE_TABLES_H
+#define WEIR_MODULE_SITE_TABLES_H
+
+#include "module/site.h"
+
+/* From where on inwards a key of `limits` and `timeouts` may no longer stand. */
+enum site_scope {
+    SITE_SCOPE_LISTENER, /* decided before a server is known: defaults and listeners */
+    SITE_SCOPE_SERVER,   /* decided before a route is known: servers too */
+    SITE_SCOPE_ROUTE,    /* everywhere */
+};
+
+enum site_scope site_scope_of(const char *group, struct weir_str key);
+
+/* `limits` as the file has it: the rate becomes bytes a second. */
+struct limits_conf {
+    struct http_limits http;
+    struct weir_rate body_rate;
+};
+
+struct listener_conf {
+    struct weir_str mode;
+    int64_t backlog;
+};
+
+extern const struct weir_options site_top_options, site_workers_options, site_pool_options,
+        site_log_options, site_log_level_options, site_control_options, site_module_options,
+        site_defaults_options, site_listener_options, site_server_options, site_route_options,
+        site_limits_options, site_timeouts_options, site_trust_options;
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* `use` and `handle` lists (CONFIG.md, "Shape" and "Inheritance"): entries are resolved to the
+ * handlers of declared modules, layers of lists are summed, options merged, and equal ones made
+ * one. A part of site.c's work. */
+#ifndef WEIR_MODULE_SITE_USES_H
+#define WEIR_MODULE_SITE_USES_H
+
+#include "base/map.h"
+#include "config/schema.h"
+#include "module/site.h"
+
+/* Where a `use` list stands; later ones see fewer phases. */
+enum uses_level {
+    USES_LISTENER, /* defaults and listeners: all phases */
+    USES_SERVER,   /* not those of connections */
+    USES_ROUTE,    /* not those before a route is known */
+};
+
+struct uses_builder {
+    struct schema *schema;              /* borrowed */
+    const struct config_value *modules; /* the `modules` list; NULL: none */
+    struct map handlers;                /* name to struct declared */
+    struct map missing;                 /* names of modules that were reported when declared */
+    struct map confs;                   /* canonical text to struct site_conf */
+    struct site_conf **made;            /* owned; all of them in order */
+    size_t made_count, made_room;
+};
+
+void uses_init(struct uses_builder *uses, struct schema *schema);
+void uses_fini(struct uses_builder *uses);
+
+/* Loads what `modules` declares, fills the modules' own options into site->modules. */
+void uses_declare(struct uses_builder *uses, struct site *site);
+
+/* Replaces *list by itself and the layer `use` (NULL: none). Entries have no conf yet where
+ * something changed. */
+void uses_apply(struct uses_builder *uses, const struct config_value *use,
+        enum uses_level level, struct site_uses *list);
+
+/* Drops entries that have no hook for connections. */
+void uses_keep_connection(struct uses_builder *uses, struct site_uses *list);
+
+/* Gives every entry its conf. */
+void uses_finish(struct uses_builder *uses, struct site_uses *list);
+
+/* Reads a `handle`, finished. */
+void uses_handle(struct uses_builder *uses, const struct config_value *handle,
+        struct site_uses *out);
+
+/* Moves what was made into site->confs. */
+void uses_collect(struct uses_builder *uses, struct site *site);
+
+#endif
