@@ -358,6 +358,7 @@ step_idle(struct turn *turn)
         return gone(conn, H1_CLOSE_NO_MEMORY);
     }
     conn->request->peer = conn->peer;
+    conn->request->origin = conn->settings->origin;
     conn->requests++;
     turn->requests++;
     enter(conn, H1_HEAD);

@@ -44,6 +44,7 @@ typedef void h1_closed_fn(void *context, const struct addr_ip *peer, enum h1_clo
 struct h1_settings {
     struct http_limits limits;
     struct http_timeouts timeouts;
+    const void *origin; /* borrowed: becomes request->origin */
     h1_closed_fn *on_closed;
     void *context;
 };

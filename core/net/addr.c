@@ -194,3 +194,14 @@ addr_to_ip(const struct addr *addr)
     }
     return ip;
 }
+
+size_t
+addr_ip_format(const struct addr_ip *ip, char *dst)
+{
+    dst[0] = '\0';
+    if (ip->family == AF_UNIX ||
+            inet_ntop(ip->family, ip->bytes, dst, ADDR_TEXT_BYTES) == NULL) {
+        return 0;
+    }
+    return strlen(dst);
+}

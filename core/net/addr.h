@@ -31,6 +31,9 @@ struct addr_ip {
 /* An IPv4 address mapped into IPv6 becomes IPv4. */
 struct addr_ip addr_to_ip(const struct addr *addr);
 
+/* The address without its port, as addr_format_ip(); ADDR_TEXT_BYTES. */
+size_t addr_ip_format(const struct addr_ip *ip, char *dst);
+
 /* Longest text of addr_format(). */
 #define ADDR_TEXT_BYTES 128
 

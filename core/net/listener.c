@@ -104,6 +104,12 @@ listener_open_fd(const struct listener_settings *settings)
     return fd;
 }
 
+void
+listener_close_fd(int fd)
+{
+    close(fd);
+}
+
 static int
 open_reserve(void)
 {

@@ -24,6 +24,9 @@ struct listener_settings {
  * descriptor, or a negative errno: -EADDRINUSE, -EACCES, -EADDRNOTAVAIL ... */
 WEIR_MUST_USE int listener_open_fd(const struct listener_settings *settings);
 
+/* Closes what listener_open_fd() answered, and nobody took over. */
+void listener_close_fd(int fd);
+
 /* Accepts from `fd` (owned by the listener from now on) on the loop. Returns 0 or a negative
  * errno, when the caller keeps `fd`. Thread: the loop's, or any before it turns. */
 WEIR_MUST_USE int listener_new(struct loop *loop, int fd, listener_accept_fn *on_accept,

@@ -46,20 +46,20 @@ enum weir_context {
 };
 
 enum weir_option_type {
-    WEIR_TYPE_BOOL = 1,     /* bool */
-    WEIR_TYPE_INT = 2,      /* int64_t; also one of .choices; .optional: false is -1 */
-    WEIR_TYPE_COUNT = 3,    /* uint64_t; false: UINT64_MAX, "no limit"; zero is an error */
-    WEIR_TYPE_SIZE = 4,     /* uint64_t bytes; "64k" (k, m, g: 1024); false: UINT64_MAX */
-    WEIR_TYPE_DURATION = 5, /* uint64_t ns; "250ms" (ns us ms s m h d w); false: UINT64_MAX */
-    WEIR_TYPE_RATE = 6,     /* struct weir_rate; "10/s"; false: count UINT64_MAX */
-    WEIR_TYPE_STRING = 7,   /* struct weir_str */
-    WEIR_TYPE_PATH = 8,     /* struct weir_str; made absolute from the file it stands in */
-    WEIR_TYPE_SECRET = 9,   /* struct weir_str; never shown */
-    WEIR_TYPE_ENUM = 10,    /* int: value of one of .choices */
-    WEIR_TYPE_STATUS = 11,  /* struct weir_status; 404, "404", "5xx", "400-499" */
-    WEIR_TYPE_NETWORK = 12, /* struct weir_network; "10.0.0.0/8", "::1" */
-    WEIR_TYPE_LIST = 13,    /* struct weir_list of .element; one value is a list of one */
-    WEIR_TYPE_MAP = 14,     /* struct weir_map to STRING, PATH or TEMPLATE, by .element */
+    WEIR_TYPE_BOOL = 1,      /* bool */
+    WEIR_TYPE_INT = 2,       /* int64_t; also one of .choices; .optional: false is -1 */
+    WEIR_TYPE_COUNT = 3,     /* uint64_t; false: UINT64_MAX, "no limit"; zero is an error */
+    WEIR_TYPE_SIZE = 4,      /* uint64_t bytes; "64k" (k, m, g: 1024); false: UINT64_MAX */
+    WEIR_TYPE_DURATION = 5,  /* uint64_t ns; "250ms" (ns us ms s m h d w); false: UINT64_MAX */
+    WEIR_TYPE_RATE = 6,      /* struct weir_rate; "10/s"; false: count UINT64_MAX */
+    WEIR_TYPE_STRING = 7,    /* struct weir_str */
+    WEIR_TYPE_PATH = 8,      /* struct weir_str; made absolute from the file it stands in */
+    WEIR_TYPE_SECRET = 9,    /* struct weir_str; never shown */
+    WEIR_TYPE_ENUM = 10,     /* int: value of one of .choices */
+    WEIR_TYPE_STATUS = 11,   /* struct weir_status; 404, "404", "5xx", "400-499" */
+    WEIR_TYPE_NETWORK = 12,  /* struct weir_network; "10.0.0.0/8", "::1" */
+    WEIR_TYPE_LIST = 13,     /* struct weir_list of .element; one value is a list of one */
+    WEIR_TYPE_MAP = 14,      /* struct weir_map to STRING, PATH or TEMPLATE, by .element */
     WEIR_TYPE_TEMPLATE = 15, /* const struct weir_template *, for .context */
     WEIR_TYPE_REGEX = 16,    /* const struct weir_regex * (pcre2) */
     WEIR_TYPE_UPSTREAM = 17, /* struct weir_str: one of `upstreams` */
@@ -110,9 +110,9 @@ struct weir_list {
 
 struct weir_map_entry {
     struct weir_str key;
-    struct weir_str value;                /* the text, also of a template */
+    struct weir_str value;                 /* the text, also of a template */
     const struct weir_template *template_; /* .element = WEIR_TYPE_TEMPLATE, else NULL */
-    struct weir_status status;            /* .keys = WEIR_KEYS_STATUS, else zero */
+    struct weir_status status;             /* .keys = WEIR_KEYS_STATUS, else zero */
 };
 
 /* In the order of the file. A key may come several times when the file gives it a list. */
@@ -158,7 +158,8 @@ struct weir_option {
     struct weir_choices choices;
     struct weir_options members;
     bool required;
-    bool shorthand; /* takes the scalar or list that stands in place of the object; one a table */
+    bool shorthand; /* takes the scalar or list that stands in place of the object; one a table
+                     */
     bool optional;  /* `false` is accepted and means none: the field stays zero */
     bool rest;      /* a MAP of all keys of the object that no other option names */
     bool single;    /* STATUS: one code, no class or range */
@@ -167,33 +168,32 @@ struct weir_option {
 
 /* Fails to compile when the field is not of the type that the option fills. */
 #if defined(__cplusplus)
-#define WEIR_OPTION_FIELD_(conf, name, c_type)                             \
+#define WEIR_OPTION_FIELD_(conf, name, c_type) \
     static_cast<uint32_t>(offsetof(conf, name)), static_cast<uint32_t>(sizeof(c_type))
 #else
-#define WEIR_OPTION_FIELD_(conf, name, c_type)                                             \
-    .offset = (uint32_t)offsetof(conf, name),                                              \
-    .bytes = (uint32_t)(sizeof(c_type) +                                                   \
-            0 * sizeof(struct {                                                            \
-                int unused;                                                                \
-                _Static_assert(__builtin_types_compatible_p(                               \
-                                       __typeof__(((conf *)0)->name), c_type),             \
-                        "option " #name ": the field is not of type " #c_type);            \
-            }))
+#define WEIR_OPTION_FIELD_(conf, name, c_type)                                              \
+    .offset = (uint32_t)offsetof(conf, name),                                               \
+    .bytes = (uint32_t)(sizeof(c_type) + 0 * sizeof(struct {                                \
+        int unused;                                                                         \
+        _Static_assert(__builtin_types_compatible_p(__typeof__(((conf *)0)->name), c_type), \
+                "option " #name ": the field is not of type " #c_type);                     \
+    }))
 #endif
 
 #ifdef __cplusplus
-#define WEIR_OPTION_(type_, conf, name, c_type, ...)                       \
-    { type_, #name, WEIR_OPTION_FIELD_(conf, name, c_type), ##__VA_ARGS__ }
+#define WEIR_OPTION_(type_, conf, name, c_type, ...)                        \
+    {                                                                       \
+        type_, #name, WEIR_OPTION_FIELD_(conf, name, c_type), ##__VA_ARGS__ \
+    }
 #else
-#define WEIR_OPTION_(type_, conf, name, c_type, ...)                       \
-    {                                                                      \
+#define WEIR_OPTION_(type_, conf, name, c_type, ...)                                           \
+    {                                                                                          \
         .type = (type_), .field = #name, WEIR_OPTION_FIELD_(conf, name, c_type), ##__VA_ARGS__ \
     }
 #endif
 
 /* One option each: WEIR_STRING(struct conf, field, .preset = "x", .help = "..."). */
-#define WEIR_BOOL(conf, name, ...) \
-    WEIR_OPTION_(WEIR_TYPE_BOOL, conf, name, bool, ##__VA_ARGS__)
+#define WEIR_BOOL(conf, name, ...) WEIR_OPTION_(WEIR_TYPE_BOOL, conf, name, bool, ##__VA_ARGS__)
 #define WEIR_INT(conf, name, ...) \
     WEIR_OPTION_(WEIR_TYPE_INT, conf, name, int64_t, ##__VA_ARGS__)
 #define WEIR_COUNT(conf, name, ...) \
@@ -211,8 +211,7 @@ struct weir_option {
 #define WEIR_SECRET(conf, name, ...) \
     WEIR_OPTION_(WEIR_TYPE_SECRET, conf, name, struct weir_str, ##__VA_ARGS__)
 /* .choices = WEIR_CHOICES(array) */
-#define WEIR_ENUM(conf, name, ...) \
-    WEIR_OPTION_(WEIR_TYPE_ENUM, conf, name, int, ##__VA_ARGS__)
+#define WEIR_ENUM(conf, name, ...) WEIR_OPTION_(WEIR_TYPE_ENUM, conf, name, int, ##__VA_ARGS__)
 #define WEIR_STATUS(conf, name, ...) \
     WEIR_OPTION_(WEIR_TYPE_STATUS, conf, name, struct weir_status, ##__VA_ARGS__)
 #define WEIR_NETWORK(conf, name, ...) \
@@ -239,22 +238,22 @@ struct weir_option {
     WEIR_OPTION_(WEIR_TYPE_OBJECTS, conf, name, struct weir_list, ##__VA_ARGS__)
 
 /* The table in the array `array`, which fills a `conf`. */
-#define WEIR_OPTIONS(conf, array)                                                            \
-    {                                                                                        \
+#define WEIR_OPTIONS(conf, array)                                                              \
+    {                                                                                          \
         (array), (uint32_t)(sizeof(array) / sizeof((array)[0])), (uint32_t)sizeof((array)[0]), \
-                (uint32_t)sizeof(conf)                                                       \
+                (uint32_t)sizeof(conf)                                                         \
     }
 
 /* The words of an enum: an array of struct weir_choice. */
-#define WEIR_CHOICES(array)                                                                  \
-    {                                                                                        \
+#define WEIR_CHOICES(array)                                                                   \
+    {                                                                                         \
         (array), (uint32_t)(sizeof(array) / sizeof((array)[0])), (uint32_t)sizeof((array)[0]) \
     }
 
 /* Reports a mistake in the configuration being checked; `option` is the path of the option
- * ("root", "response.set.x-a", "deny[2]"; NULL or "": the handler itself), which finds the place
- * in the file. The check goes on, so that all mistakes of a run are reported, and fails in the
- * end. Thread: the one that called conf_check(), init() or conf_open(). */
+ * ("root", "response.set.x-a", "deny[2]"; NULL or "": the handler itself), which finds the
+ * place in the file. The check goes on, so that all mistakes of a run are reported, and fails
+ * in the end. Thread: the one that called conf_check(), init() or conf_open(). */
 WEIR_API void weir_conf_error(struct weir_conf_report *report, const char *option,
         const char *format, ...) WEIR_PRINTF(3, 4);
 
@@ -264,8 +263,8 @@ WEIR_API void weir_conf_warning(struct weir_conf_report *report, const char *opt
 
 /* True when `address` (of the given family, 4 or 6; 4 or 16 bytes) is in the block. An IPv4
  * address in IPv6 clothes (::ffff:0:0/96) is compared as IPv4. Any thread. */
-WEIR_API bool weir_network_has(
-        const struct weir_network *network, int family, const uint8_t *address);
+WEIR_API bool weir_network_has(const struct weir_network *network, int family,
+        const uint8_t *address);
 
 /* True when `expression` is found in `text`; false also when the match took too many steps.
  * Any thread. */

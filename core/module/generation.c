@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A request's slab:   [course][place][state of handler 1][state of handler 2]...
+ *
+ * Each handler under each name has one place in the slab, the same on all routes, so that a
+ * hook that ran for the server finds its state again in the route's log hook.
+ */
+#include "module/generation.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/schema.h"
+#include "http/query.h"
+#include "http/request.h"
+
+/* Where a request has got to; in its slab. */
+struct place {
+    const struct compiled_server *server;
+    const struct site_route *route;
+    const struct route_match *match; /* in the request's arena; NULL: no captures */
+};
+
+struct compiled_server {
+    const struct site_server *site;
+    const struct chain *chain;         /* of its own uses */
+    const struct chain *const *routes; /* by route id */
+};
+
+/* A handler under one name, and where its state stands. */
+struct state_slot {
+    const struct weir_handler *handler;
+    struct weir_str name;
+    uint32_t at;
+};
+
+struct generation {
+    const struct site *site; /* borrowed */
+    struct arena arena;
+    struct request_handler handler;
+    struct course_map map;
+    struct generation_listener *listeners;
+    struct compiled_server *servers; /* sorted by .site */
+    size_t server_count;
+    struct state_slot *slots;
+    size_t slot_count, slot_capacity;
+    size_t slab_bytes;
+    bool *is_open; /* by conf: its conf_open() has succeeded */
+};
+
+#define ARENA_CEILING_BYTES (256u << 20)
+
+static size_t
+round_up(size_t bytes)
+{
+    return (bytes + 15) & ~(size_t)15;
+}
+
+static struct place *
+place_of(const struct weir_request *request)
+{
+    return (struct place *)((char *)request->slab + course_slab_bytes());
+}
+
+/* ---- compiling --------------------------------------------------------------------------- */
+
+static int
+find_slot(struct generation *generation, const struct weir_handler *handler,
+        struct weir_str name, uint32_t *at)
+{
+    for (size_t i = 0; i < generation->slot_count; i++) {
+        const struct state_slot *slot = &generation->slots[i];
+        if (slot->handler == handler && weir_str_eq(slot->name, name)) {
+            *at = slot->at;
+            return 0;
+        }
+    }
+    if (generation->slot_count == generation->slot_capacity) {
+        size_t capacity = generation->slot_capacity == 0 ? 16 : generation->slot_capacity * 2;
+        struct state_slot *slots = arena_array(&generation->arena, capacity, sizeof(*slots));
+        if (slots == NULL) {
+            return -ENOMEM;
+        }
+        if (generation->slot_count > 0) {
+            memcpy(slots, generation->slots, generation->slot_count * sizeof(*slots));
+        }
+        generation->slots = slots;
+        generation->slot_capacity = capacity;
+    }
+    *at = (uint32_t)generation->slab_bytes;
+    generation->slots[generation->slot_count++] = (struct state_slot){ handler, name, *at };
+    generation->slab_bytes += round_up(handler->state_bytes);
+    return 0;
+}
+
+static int
+add_uses(struct generation *generation, const struct site_uses *from, struct chain_use *to,
+        size_t *count)
+{
+    for (size_t i = 0; i < from->count; i++) {
+        const struct site_use *use = &from->items[i];
+        struct chain_use *compiled = &to[(*count)++];
+        compiled->module = use->conf->module;
+        compiled->handler = use->conf->handler;
+        compiled->conf = use->conf->conf;
+        int r = find_slot(generation, compiled->handler, use->name, &compiled->state_at);
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+static int
+compile_chain(struct generation *generation, const struct site_uses *uses,
+        const struct site_uses *handle, struct diagnostics *diagnostics,
+        const struct chain **out)
+{
+    static const struct site_uses none;
+    handle = handle == NULL ? &none : handle;
+    size_t total = uses->count + handle->count, count = 0;
+    if (total > UINT16_MAX) {
+        return -E2BIG;
+    }
+    struct chain_use *all = arena_array(&generation->arena, total, sizeof(*all));
+    if (all == NULL) {
+        return -ENOMEM;
+    }
+    int r = add_uses(generation, uses, all, &count);
+    if (r == 0) {
+        r = add_uses(generation, handle, all, &count);
+    }
+    const struct chain_use *bad = NULL;
+    if (r == 0) {
+        r = chain_compile(&generation->arena, all, (uint16_t)total, out, &bad);
+    }
+    if (r == -EINVAL && bad != NULL) {
+        diagnostics_add(diagnostics, DIAGNOSTIC_MODULE_REFUSED, NULL,
+                "module \"%s\": a hook of its handler \"%s\" has no function for its phase",
+                bad->module->name, bad->handler->name);
+    }
+    return r;
+}
+
+static int
+compile_server(struct generation *generation, const struct site_server *site,
+        struct diagnostics *diagnostics, struct compiled_server *out)
+{
+    const struct chain **routes = arena_array(&generation->arena, site->routes_count,
+            sizeof(*routes));
+    if (routes == NULL) {
+        return -ENOMEM;
+    }
+    int r = compile_chain(generation, &site->uses, NULL, diagnostics, &out->chain);
+    for (size_t i = 0; r == 0 && i < site->routes_count; i++) {
+        const struct site_route *route = &site->routes[i];
+        r = compile_chain(generation, &route->uses, &route->handle, diagnostics,
+                &routes[route->id]);
+    }
+    out->site = site;
+    out->routes = routes;
+    return r;
+}
+
+static int
+order_servers(const void *a, const void *b)
+{
+    uintptr_t x = (uintptr_t)((const struct compiled_server *)a)->site;
+    uintptr_t y = (uintptr_t)((const struct compiled_server *)b)->site;
+    return (x > y) - (x < y);
+}
+
+static const struct compiled_server *
+find_server(const struct generation *generation, const struct site_server *site)
+{
+    size_t low = 0, high = generation->server_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct compiled_server *server = &generation->servers[middle];
+        if (server->site == site) {
+            return server;
+        }
+        if ((uintptr_t)server->site < (uintptr_t)site) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return NULL;
+}
+
+static int
+compile_servers(struct generation *generation, struct diagnostics *diagnostics)
+{
+    const struct site *site = generation->site;
+    size_t capacity = 0;
+    for (size_t i = 0; i < site->listeners_count; i++) {
+        capacity += site->listeners[i]->servers_count;
+    }
+    generation->servers = arena_array(&generation->arena, capacity,
+            sizeof(struct compiled_server));
+    if (generation->servers == NULL) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < site->listeners_count; i++) {
+        const struct site_listener *listener = site->listeners[i];
+        for (size_t j = 0; j < listener->servers_count; j++) {
+            bool is_known = false;
+            for (size_t k = 0; k < generation->server_count; k++) {
+                is_known |= generation->servers[k].site == listener->servers[j];
+            }
+            if (is_known) {
+                continue;
+            }
+            int r = compile_server(generation, listener->servers[j], diagnostics,
+                    &generation->servers[generation->server_count]);
+            if (r < 0) {
+                return r;
+            }
+            generation->server_count++;
+        }
+    }
+    qsort(generation->servers, generation->server_count, sizeof(struct compiled_server),
+            order_servers);
+    return 0;
+}
+
+/* ---- finding the way --------------------------------------------------------------------- */
+
+static const struct generation *
+generation_of_map(const struct course_map *map)
+{
+    return (const struct generation *)((const char *)map - offsetof(struct generation, map));
+}
+
+static const struct chain *
+map_server(const struct course_map *map, struct weir_request *request)
+{
+    const struct generation_listener *listener = request->origin;
+    const struct site_server *site = site_server_find(listener->site, request->host);
+    if (site == NULL) {
+        return NULL;
+    }
+    const struct compiled_server *server = find_server(generation_of_map(map), site);
+    place_of(request)->server = server;
+    request->server_name = site->name;
+    request->limits = &site->settings.limits;
+    request->timeouts = &site->settings.timeouts;
+    return server->chain;
+}
+
+static bool
+ask_header(void *context, struct weir_str name, size_t nth, struct weir_str *value)
+{
+    const struct weir_request *request = context;
+    const struct head *head = &request->head;
+    uint32_t i = head_find_named(head, name, 0);
+    while (i < head->field_count && nth > 0) {
+        i = head_find_named(head, name, i + 1);
+        nth--;
+    }
+    if (i == head->field_count) {
+        return false;
+    }
+    *value = head_field_value(head, i);
+    return true;
+}
+
+static bool
+ask_query(void *context, struct weir_str name, size_t nth, struct weir_str *value)
+{
+    struct weir_request *request = context;
+    struct weir_str rest = request->target.query;
+    struct query_param param;
+    while (query_next(&rest, &param)) {
+        char *memory = arena_alloc(&request->arena, param.raw_name.len + param.raw_value.len);
+        if (memory == NULL) {
+            return false;
+        }
+        size_t len = query_decode(param.raw_name, memory);
+        if (!weir_str_eq(weir_str_make(memory, len), name) || nth-- > 0) {
+            continue;
+        }
+        char *decoded = memory + param.raw_name.len;
+        *value = weir_str_make(decoded, query_decode(param.raw_value, decoded));
+        return true;
+    }
+    return false;
+}
+
+static const struct chain *
+map_route(const struct course_map *map, struct weir_request *request)
+{
+    (void)map;
+    struct place *place = place_of(request);
+    struct route_request asked = {
+        .context = request,
+        .method = head_method(&request->head),
+        .host = request->host,
+        .path = request->target.path,
+        .protocol = request->head.minor == 0 ? WEIR_STR("http/1.0") : WEIR_STR("http/1.1"),
+        .client = request->peer,
+        .peer = request->peer,
+        .header = ask_header,
+        .query = ask_query,
+    };
+    struct route_match match;
+    const struct site_route *route = site_route_find(place->server->site, &asked, &match);
+    if (route == NULL) {
+        return NULL;
+    }
+    place->route = route;
+    if (match.captures_count > 0) {
+        struct route_match *kept = arena_alloc(&request->arena, sizeof(*kept));
+        if (kept != NULL) {
+            *kept = match;
+        }
+        place->match = kept;
+    }
+    request->route_name = route->name;
+    request->limits = &route->settings.limits;
+    request->timeouts = &route->settings.timeouts;
+    return place->server->routes[route->id];
+}
+
+const struct site_route *
+generation_route(const struct weir_request *request)
+{
+    return place_of(request)->route;
+}
+
+struct weir_str
+generation_capture(const struct weir_request *request, struct weir_str name)
+{
+    const struct route_match *match = place_of(request)->match;
+    for (uint32_t i = 0; match != NULL && i < match->captures_count; i++) {
+        if (weir_str_eq(match->captures[i].name, name)) {
+            return match->captures[i].value;
+        }
+    }
+    return weir_str_make("", 0);
+}
+
+/* ---- life -------------------------------------------------------------------------------- */
+
+/* Runs conf_open() for one conf; a refusal is reported at its place in the file. */
+static int
+open_conf(const struct site_conf *conf, struct diagnostics *diagnostics)
+{
+    const struct weir_handler *handler = conf->handler;
+    if (handler->conf_open == NULL) {
+        return 0;
+    }
+    struct weir_conf_report report = {
+        .diagnostics = diagnostics,
+        .options = &handler->options,
+        .object = conf->merged,
+        .where = conf->where,
+        .who = conf->module->name,
+    };
+    int r = handler->conf_open(conf->conf, &report);
+    if (r < 0 && !report.has_failed) {
+        weir_conf_error(&report, NULL, "cannot be opened: %s", strerror(-r));
+    }
+    return r < 0 || !report.has_failed ? r : -EINVAL;
+}
+
+static void
+close_conf(const struct site_conf *conf)
+{
+    if (conf->handler->conf_close != NULL) {
+        conf->handler->conf_close(conf->conf);
+    }
+}
+
+/* All are tried, so that all mistakes are named; on failure what was opened is closed. */
+static int
+open_confs(struct generation *generation, struct diagnostics *diagnostics)
+{
+    const struct site *site = generation->site;
+    int result = 0;
+    for (size_t i = 0; i < site->confs_count; i++) {
+        int r = open_conf(site->confs[i], diagnostics);
+        if (r < 0) {
+            result = r;
+        } else {
+            generation->is_open[i] = true;
+        }
+    }
+    return result;
+}
+
+int
+generation_new(const struct site *site, struct diagnostics *diagnostics,
+        struct generation **out)
+{
+    struct generation *generation = calloc(1, sizeof(*generation));
+    if (generation == NULL) {
+        return -ENOMEM;
+    }
+    generation->site = site;
+    arena_init(&generation->arena, NULL, 0, ARENA_CEILING_BYTES);
+    generation->slab_bytes = course_slab_bytes() + round_up(sizeof(struct place));
+    int r = -ENOMEM;
+    generation->listeners = arena_array(&generation->arena, site->listeners_count,
+            sizeof(*generation->listeners));
+    generation->is_open = arena_array(&generation->arena, site->confs_count, sizeof(bool));
+    if (generation->listeners == NULL || generation->is_open == NULL) {
+        goto fail;
+    }
+    for (size_t i = 0; i < site->listeners_count; i++) {
+        struct generation_listener *listener = &generation->listeners[i];
+        listener->site = site->listeners[i];
+        listener->settings.limits = site->listeners[i]->settings.limits;
+        listener->settings.timeouts = site->listeners[i]->settings.timeouts;
+        listener->settings.origin = listener;
+    }
+    r = compile_servers(generation, diagnostics);
+    if (r < 0) {
+        goto fail;
+    }
+    r = open_confs(generation, diagnostics);
+    if (r < 0) {
+        goto fail;
+    }
+    generation->map = (struct course_map){ .server = map_server, .route = map_route };
+    generation->handler = (struct request_handler){
+        .slab_bytes = generation->slab_bytes,
+        .run = course_run,
+        .end = course_end,
+    };
+    *out = generation;
+    return 0;
+
+fail:
+    generation_free(generation);
+    return r;
+}
+
+void
+generation_free(struct generation *generation)
+{
+    if (generation == NULL) {
+        return;
+    }
+    for (size_t i = generation->site->confs_count; generation->is_open != NULL && i > 0; i--) {
+        if (generation->is_open[i - 1]) {
+            close_conf(generation->site->confs[i - 1]);
+        }
+    }
+    arena_reset(&generation->arena);
+    free(generation);
+}
+
+const struct request_handler *
+generation_handler(const struct generation *generation)
+{
+    return &generation->handler;
+}
+
+struct course_map *
+generation_map(struct generation *generation)
+{
+    return &generation->map;
+}
+
+struct generation_listener *
+generation_listeners(struct generation *generation, size_t *count)
+{
+    *count = generation->site->listeners_count;
+    return generation->listeners;
+}

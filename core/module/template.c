@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+/* Filling in templates. The value of each variable is found first, then written with the
+ * escaping of the template's context; both passes see the same values. */
+#include "config/template.h"
+
+#include <weir/template.h>
+
+#include "base/num.h"
+#include "http/path.h"
+#include "http/query.h"
+#include "http/request.h"
+#include "module/generation.h"
+
+static struct weir_str
+find_cookie(const struct weir_request *request, struct weir_str name)
+{
+    const struct head *head = &request->head;
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        if (head->fields[i].id != FIELD_COOKIE) {
+            continue;
+        }
+        struct weir_str rest = head_field_value(head, i), pair;
+        while (weir_str_split(&rest, ';', &pair)) {
+            const char *equals = pair.len == 0 ? NULL : memchr(pair.ptr, '=', pair.len);
+            size_t len = equals == NULL ? pair.len : (size_t)(equals - pair.ptr);
+            if (equals != NULL && weir_str_eq(weir_str_make(pair.ptr, len), name)) {
+                return weir_str_make(equals + 1, pair.len - len - 1);
+            }
+        }
+    }
+    return weir_str_make("", 0);
+}
+
+static struct weir_str
+find_query(struct weir_request *request, struct weir_str name)
+{
+    struct weir_str raw;
+    if (!query_find(request->target.query, name, &raw)) {
+        return weir_str_make("", 0);
+    }
+    char *memory = arena_alloc(&request->arena, raw.len);
+    return memory == NULL ? weir_str_make("", 0)
+                          : weir_str_make(memory, query_decode(raw, memory));
+}
+
+static struct weir_str
+peer_text(struct weir_request *request)
+{
+    char *memory = arena_alloc(&request->arena, ADDR_TEXT_BYTES);
+    if (memory == NULL) {
+        return weir_str_make("", 0);
+    }
+    return weir_str_make(memory, addr_ip_format(&request->peer, memory));
+}
+
+static struct weir_str
+status_text(struct weir_request *request)
+{
+    char *memory = arena_alloc(&request->arena, NUM_U64_DIGITS);
+    if (memory == NULL) {
+        return weir_str_make("", 0);
+    }
+    return weir_str_make(memory, num_format_u64(memory, weir_reply_status(request)));
+}
+
+static struct weir_str
+value_of(struct weir_request *request, const struct template_piece *piece)
+{
+    switch (piece->variable) {
+    case TEMPLATE_LITERAL:
+        return piece->text;
+    case TEMPLATE_METHOD:
+        return head_method(&request->head);
+    case TEMPLATE_SCHEME:
+        return WEIR_STR("http"); /* until listeners speak TLS */
+    case TEMPLATE_HOST:
+        return request->host;
+    case TEMPLATE_TARGET:
+        return head_target(&request->head);
+    case TEMPLATE_PATH:
+        return request->target.path;
+    case TEMPLATE_QUERY:
+        return find_query(request, piece->text);
+    case TEMPLATE_HEADER:
+        return weir_request_field(request, piece->text);
+    case TEMPLATE_COOKIE:
+        return find_cookie(request, piece->text);
+    case TEMPLATE_CAPTURE:
+        return generation_capture(request, piece->text);
+    case TEMPLATE_CLIENT_IP: /* the socket's, until `trust` is served; site.c refuses it */
+    case TEMPLATE_PEER_IP:
+        return peer_text(request);
+    case TEMPLATE_SERVER_NAME:
+        return request->server_name;
+    case TEMPLATE_ROUTE_NAME:
+        return request->route_name;
+    case TEMPLATE_STATUS:
+        return status_text(request);
+    case TEMPLATE_REQUEST_ID: /* refused by site.c in this build, as the next two */
+    case TEMPLATE_TLS_SNI:
+    case TEMPLATE_UPSTREAM_ADDRESS:
+        break;
+    }
+    return weir_str_make("", 0);
+}
+
+static bool
+is_encoded_in_target(char c)
+{
+    return !((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+            (c != '\0' && strchr("-._~!$&'()*+,;=:@/?%[]", c) != NULL));
+}
+
+static struct weir_str
+html_reference(char c)
+{
+    switch (c) {
+    case '&':
+        return WEIR_STR("&amp;");
+    case '<':
+        return WEIR_STR("&lt;");
+    case '>':
+        return WEIR_STR("&gt;");
+    case '"':
+        return WEIR_STR("&quot;");
+    case '\'':
+        return WEIR_STR("&#39;");
+    default:
+        return weir_str_make(NULL, 0);
+    }
+}
+
+/* One byte of a value, escaped; at most six bytes. Returns how many. */
+static size_t
+put_escaped(char *dst, char c, enum weir_context context)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    unsigned char byte = (unsigned char)c;
+    switch (context) {
+    case WEIR_CONTEXT_TEXT:
+        break;
+    case WEIR_CONTEXT_HEADER:
+        if ((byte < 0x20 && byte != '\t') || byte == 0x7f) {
+            return 0;
+        }
+        break;
+    case WEIR_CONTEXT_TARGET:
+        if (is_encoded_in_target(c)) {
+            dst[0] = '%';
+            dst[1] = hex[byte >> 4];
+            dst[2] = hex[byte & 15];
+            return 3;
+        }
+        break;
+    case WEIR_CONTEXT_PATH:
+        if (byte == 0) {
+            return 0;
+        }
+        break;
+    case WEIR_CONTEXT_HTML: {
+        struct weir_str reference = html_reference(c);
+        if (reference.ptr != NULL) {
+            memcpy(dst, reference.ptr, reference.len);
+            return reference.len;
+        }
+        break;
+    }
+    }
+    *dst = c;
+    return 1;
+}
+
+/* {path} is decoded: where it goes into a target it is encoded again as a path. Everything else
+ * there (the target, a query value) is escaped byte by byte. */
+static size_t
+put_value(char *dst, const struct template_piece *piece, struct weir_str value,
+        enum weir_context context)
+{
+    if (piece->variable == TEMPLATE_LITERAL) {
+        if (value.len > 0) {
+            memcpy(dst, value.ptr, value.len);
+        }
+        return value.len;
+    }
+    bool is_decoded = piece->variable == TEMPLATE_PATH || piece->variable == TEMPLATE_CAPTURE ||
+            piece->variable == TEMPLATE_QUERY;
+    if (context == WEIR_CONTEXT_TARGET && is_decoded) {
+        return path_encode(dst, value);
+    }
+    size_t at = 0;
+    for (size_t i = 0; i < value.len; i++) {
+        at += put_escaped(dst + at, value.ptr[i], context);
+    }
+    return at;
+}
+
+#define ESCAPED_MAX 6u
+
+struct weir_str
+weir_template_text(struct weir_request *request, const struct weir_template *text)
+{
+    if (text->is_literal) {
+        return text->count == 0 ? weir_str_make("", 0) : text->pieces[0].text;
+    }
+    struct weir_str *values = arena_array(&request->arena, text->count, sizeof(*values));
+    if (values == NULL) {
+        return weir_str_make(NULL, 0);
+    }
+    size_t bytes = 0;
+    for (size_t i = 0; i < text->count; i++) {
+        values[i] = value_of(request, &text->pieces[i]);
+        bytes += values[i].len;
+    }
+    char *memory = arena_alloc(&request->arena, bytes * ESCAPED_MAX);
+    if (memory == NULL) {
+        return weir_str_make(NULL, 0);
+    }
+    size_t at = 0;
+    for (size_t i = 0; i < text->count; i++) {
+        at += put_value(memory + at, &text->pieces[i], values[i], text->context);
+    }
+    return weir_str_make(memory, at);
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/* Choosing the command. */
+#include "server/main.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "config/diagnostic.h"
+#include "server/exit.h"
+
+static const struct command {
+    const char *name, *summary;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    { "run", "serve a site in the foreground", command_run },
+};
+
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+static void
+print_help(FILE *out)
+{
+    fputs("Weir, a modular HTTP server\n"
+          "\n"
+          "Usage: weir COMMAND [OPTION...]\n"
+          "\n"
+          "Commands:\n",
+            out);
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
+    }
+    fputs("\n"
+          "  weir COMMAND --help says more; weir --version names this build.\n"
+          "\n"
+          "The smallest site, in a file site.json:\n"
+          "  { \"modules\": [\"respond\"],\n"
+          "    \"servers\": [{ \"listen\": \"127.0.0.1:8080\",\n"
+          "                  \"routes\": [{ \"handle\": { \"respond\": \"Hello {peer.ip}\" } }] }] }\n"
+          "then: weir check -c site.json && weir run -c site.json\n",
+            out);
+}
+
+int
+weir_main(int argc, char **argv)
+{
+    const char *name = argc < 2 ? NULL : argv[1];
+    if (name == NULL) {
+        print_help(stderr);
+        return EXIT_USAGE_ERROR;
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        print_help(stdout);
+        return EXIT_OK;
+    }
+    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+        puts("weir " PACKAGE_VERSION);
+        return EXIT_OK;
+    }
+    struct suggestion suggestion;
+    suggestion_init(&suggestion, weir_str_from(name));
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(name, commands[i].name) == 0) {
+            return commands[i].run(argc - 1, argv + 1);
+        }
+        suggestion_offer(&suggestion, weir_str_from(commands[i].name));
+    }
+    fprintf(stderr, "weir: unknown command \"%s\"", name);
+    if (suggestion.best.ptr != NULL) {
+        fprintf(stderr, "; did you mean \"%.*s\"?", WEIR_STR_ARG(suggestion.best));
+    }
+    fputs("\nTry: weir --help\n", stderr);
+    return EXIT_USAGE_ERROR;
+}
