@@ -109,7 +109,7 @@ struct weir_request {
     void *slab;                                /* the handler's */
     const struct http_limits *limits; /* borrowed: those in force; the route's, once known */
     const struct http_timeouts *timeouts; /* borrowed: likewise */
-    const void *origin;                        /* borrowed: where it came in; the handler knows */
+    const void *origin;                   /* borrowed: where it came in; the handler knows */
     struct addr_ip peer;                  /* the socket's other end */
     uint64_t began_ns;                    /* monotonic: the first byte of its head */
 
@@ -118,7 +118,7 @@ struct weir_request {
     enum head_refusal refusal; /* HEAD_ACCEPTED, or why the core answers it with an error */
     struct head head;          /* when accepted */
     struct target target;
-    struct weir_str host; /* as weir_request_host() */
+    struct weir_str host;                    /* as weir_request_host() */
     struct weir_str server_name, route_name; /* the handler's, for logs and figures */
     struct request_body in;
     struct reply reply;

@@ -99,7 +99,8 @@ START_TEST(survives_each_allocation_failing){ UNIT_EACH_ALLOCATION_FAILS({
     arena_reset(&arena);
 }) } END_TEST
 
-        static void add_tests(TCase *tests)
+static void
+add_tests(TCase *tests)
 {
     tcase_add_test(tests, gives_aligned_separate_memory);
     tcase_add_test(tests, uses_the_provided_block_without_allocating);

@@ -50,7 +50,8 @@ START_TEST(survives_each_allocation_failing){ UNIT_EACH_ALLOCATION_FAILS({
     buf_fini(&buf);
 }) } END_TEST
 
-        static void add_tests(TCase *tests)
+static void
+add_tests(TCase *tests)
 {
     tcase_add_test(tests, keeps_what_was_appended_in_order);
     tcase_add_test(tests, never_grows_past_its_ceiling);

@@ -162,7 +162,8 @@ START_TEST(survives_each_allocation_failing){ UNIT_EACH_ALLOCATION_FAILS({
     mailbox_free(made);
 }) } END_TEST
 
-        static void add_tests(TCase *tests)
+static void
+add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, delivers_each_letter_once_and_in_its_senders_order);
