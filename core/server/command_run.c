@@ -58,11 +58,6 @@ check_abilities(const struct site *site)
                 "with one process and one event loop; leave them out");
         code = EXIT_CONFIGURATION;
     }
-    if (geteuid() == 0 && site->workers.user.len > 0) {
-        log_error("workers.user: not in this build, which cannot drop privileges; start it as "
-                  "that user instead");
-        code = EXIT_CONFIGURATION;
-    }
     return code;
 }
 

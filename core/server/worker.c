@@ -19,6 +19,7 @@
 #include "net/listener.h"
 #include "observe/log.h"
 #include "server/exit.h"
+#include "server/privileges.h"
 
 /* While draining, how often it is looked whether the last connection has ended. */
 #define DRAIN_LOOK_NS (50 * NS_PER_MS)
@@ -32,6 +33,7 @@ enum worker_state {
 struct door {
     struct worker *worker;
     struct generation_listener *listener; /* borrowed from the generation */
+    int fd;                               /* owned, until `accepting` takes it; -1 */
     struct listener *accepting;           /* owned */
     uint64_t connections;                 /* open ones */
     bool is_full;                         /* paused: limits.connections are open (F22) */
@@ -110,52 +112,64 @@ explain_open_error(const struct site_listener *listener, int error)
     return error == EACCES || error == EPERM ? EXIT_PERMISSION : EXIT_SYSTEM;
 }
 
-/* All listeners or none (F6). Returns an exit code. */
+/* Binds all listeners or none (F6). Returns an exit code. */
 static int
-open_doors(struct worker *worker)
+bind_doors(struct worker *worker)
 {
-    size_t count;
-    struct generation_listener *listeners = generation_listeners(worker->generation, &count);
+    size_t count = worker->site->listeners_count;
     worker->doors = calloc(count == 0 ? 1 : count, sizeof(*worker->doors));
     if (worker->doors == NULL) {
         log_error("out of memory while opening listeners");
         return EXIT_SYSTEM;
     }
+    worker->door_count = count;
     int code = EXIT_OK;
     for (size_t i = 0; i < count; i++) {
-        struct door *door = &worker->doors[i];
-        const struct site_listener *site = listeners[i].site;
+        const struct site_listener *site = worker->site->listeners[i];
         struct listener_settings settings = { .addr = site->addr,
             .backlog = site->backlog,
             .mode = site->mode };
-        int fd = listener_open_fd(&settings);
-        if (fd < 0) {
-            code = explain_open_error(site,
-                    -fd); /* the others are tried, so that all are named */
-            continue;
+        worker->doors[i].fd = listener_open_fd(&settings);
+        if (worker->doors[i].fd < 0) {
+            /* The others are tried, so that all are named. */
+            code = explain_open_error(site, -worker->doors[i].fd);
         }
+    }
+    return code;
+}
+
+/* Begins to accept. Returns an exit code. */
+static int
+open_doors(struct worker *worker)
+{
+    size_t count;
+    struct generation_listener *listeners = generation_listeners(worker->generation, &count);
+    for (size_t i = 0; i < count; i++) {
+        struct door *door = &worker->doors[i];
         door->worker = worker;
         door->listener = &listeners[i];
         door->listener->settings.on_closed = on_closed;
         door->listener->settings.context = door;
-        int r = listener_new(worker->loop, fd, on_accept, door, &door->accepting);
+        int r = listener_new(worker->loop, door->fd, on_accept, door, &door->accepting);
         if (r < 0) {
-            listener_close_fd(fd);
-            code = explain_open_error(site, -r);
-            continue;
+            return explain_open_error(listeners[i].site, -r);
         }
-        worker->door_count = i + 1;
+        door->fd = -1; /* the listener's */
     }
-    worker->door_count = count;
-    return code;
+    return EXIT_OK;
 }
 
 static void
 close_doors(struct worker *worker)
 {
     for (size_t i = 0; i < worker->door_count; i++) {
-        listener_free(worker->doors[i].accepting);
-        worker->doors[i].accepting = NULL;
+        struct door *door = &worker->doors[i];
+        listener_free(door->accepting);
+        door->accepting = NULL;
+        if (door->fd >= 0) {
+            listener_close_fd(door->fd);
+            door->fd = -1;
+        }
     }
 }
 
@@ -254,27 +268,37 @@ fini(struct worker *worker)
     generation_free(worker->generation);
 }
 
+/* In this order: what needs root (the listeners), what must not have it (everything else). */
 static int
 start(struct worker *worker, struct diagnostics *diagnostics)
 {
+    int code = bind_doors(worker);
+    if (code != EXIT_OK) {
+        return code;
+    }
+    const struct site_workers *workers = &worker->site->workers;
+    code = privileges_drop(workers->user, workers->group);
+    if (code != EXIT_OK) {
+        return code;
+    }
+    static const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2 };
+    signal_ignore_pipe();
     int r = loop_new(NULL, &worker->loop);
+    if (r == 0) {
+        timer_init(&worker->drain_timer, worker->loop, on_drain_timer);
+        r = signal_watch_new(worker->loop, signals, sizeof(signals) / sizeof(signals[0]),
+                on_signal, worker, &worker->signals);
+    }
     if (r < 0) {
         log_error("the event loop cannot be made: %s", strerror(-r));
         return EXIT_SYSTEM;
     }
-    timer_init(&worker->drain_timer, worker->loop, on_drain_timer);
     r = generation_new(worker->site, diagnostics, &worker->generation);
     if (r < 0) {
         return r == -ENOMEM ? EXIT_SYSTEM : EXIT_CONFIGURATION;
     }
-    static const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2 };
-    signal_ignore_pipe();
-    r = signal_watch_new(worker->loop, signals, sizeof(signals) / sizeof(signals[0]), on_signal,
-            worker, &worker->signals);
-    if (r == 0) {
-        r = engine_init(&worker->engine, worker->loop, generation_handler(worker->generation),
-                generation_map(worker->generation));
-    }
+    r = engine_init(&worker->engine, worker->loop, generation_handler(worker->generation),
+            generation_map(worker->generation));
     if (r < 0) {
         log_error("the worker cannot start: %s", strerror(-r));
         return EXIT_SYSTEM;
