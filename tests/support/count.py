@@ -10,12 +10,14 @@ Each program of the list counts as many tests as it says it ran:
   * others by a line "tests: 3 passed, 0 failed, 1 skipped" of their own, the last one if there
     are several, else as one.
 A program whose exit status says failure is at least one failure, whatever its log says. Ends
-with the line "tests: N passed, N failed, N skipped" and the names of what failed or was skipped
-before it. Exit status 0 when something ran and nothing failed."""
+with the line "tests: N passed, N failed, N skipped", and before it names what failed, with the end of its
+log, or was skipped. Exit status 0 when something ran and nothing failed."""
 
 import re
 import sys
 from pathlib import Path
+
+TAIL_LINES = 20  # of a failed test's log
 
 CHECK = re.compile(r"^\d+%: Checks: (\d+), Failures: (\d+), Errors: (\d+)$", re.M)
 OWN = re.compile(r"^tests: (\d+) passed, (\d+) failed, (\d+) skipped$", re.M)
@@ -59,6 +61,8 @@ def count(builddir, out=sys.stdout):
         sums = [a + b for a, b in zip(sums, one)]
         if one[1] > 0:
             print(f"failed:  {name} ({one[1]} of {sum(one)}): {log}", file=out)
+            for line in text.splitlines()[-TAIL_LINES:]:
+                print(f"    {line}", file=out)
         elif one[2] > 0:
             reason = text.strip().splitlines()[-1] if text.strip() else "no reason given"
             print(f"skipped: {name} ({one[2]} of {sum(one)}): {reason}", file=out)
