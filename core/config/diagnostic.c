@@ -111,6 +111,14 @@ diagnostics_vadd(struct diagnostics *diagnostics, enum diagnostic_code code,
 }
 
 struct diagnostic *
+diagnostics_ignore(struct diagnostics *diagnostics)
+{
+    diagnostics->reports++;
+    diagnostics->scratch = (struct diagnostic){ .owner = NULL };
+    return &diagnostics->scratch;
+}
+
+struct diagnostic *
 diagnostics_add(struct diagnostics *diagnostics, enum diagnostic_code code,
         const struct config_place *place, const char *format, ...)
 {

@@ -118,6 +118,9 @@ struct diagnostic *diagnostics_vadd(struct diagnostics *diagnostics, enum diagno
         const struct config_place *place, const char *format, va_list arguments)
         WEIR_PRINTF(4, 0);
 
+/* For a mistake that follows from a reported one: counted by diagnostics_reports() only. */
+struct diagnostic *diagnostics_ignore(struct diagnostics *diagnostics);
+
 /* Fill in the rest; each replaces what was there. */
 void diagnostic_note(struct diagnostic *diagnostic, const char *format, ...) WEIR_PRINTF(2, 3);
 void diagnostic_hint(struct diagnostic *diagnostic, const char *format, ...) WEIR_PRINTF(2, 3);

@@ -242,9 +242,11 @@ resolve(struct resolver *resolver, struct config_value *value)
     case CONFIG_STRING:
         if (weir_str_starts_with(value->string, FILE_OPEN)) {
             read_secret(resolver, value);
+            value->is_broken = !value->is_expanded;
         } else if (memmem(value->string.ptr, value->string.len, ENV_OPEN.ptr, ENV_OPEN.len) !=
                 NULL) {
             expand_environment(resolver, value);
+            value->is_broken = !value->is_expanded;
         }
         break;
     case CONFIG_LIST:

@@ -871,8 +871,6 @@ text_parse(struct source *source, struct arena *arena, struct diagnostics *diagn
     memcpy(reader.text, source->text.ptr, reader.len);
     reader.text[reader.len] = '\0';
 
-    /* The C library's by name, so that a test's failing allocator reaches jansson too. */
-    json_set_alloc_funcs(malloc, free);
     struct config_value *root = read_document(&reader);
     if (root != NULL) {
         json_error_t error;

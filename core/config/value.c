@@ -202,6 +202,9 @@ struct diagnostic *
 config_mistake(struct diagnostics *diagnostics, enum diagnostic_code code,
         const struct config_value *at, const char *format, ...)
 {
+    if (at->is_broken) {
+        return diagnostics_ignore(diagnostics);
+    }
     va_list arguments;
     va_start(arguments, format);
     struct diagnostic *added = diagnostics_vadd(diagnostics, code, &at->place, format,

@@ -34,6 +34,7 @@ struct config_member {
 struct config_value {
     enum config_kind kind;
     bool is_expanded; /* came out of ${env:...} or $file: it is read as the option's type */
+    bool is_broken;   /* a mistake in it was reported: nothing more is said about it */
     uint32_t count;   /* of a list or object */
     union {
         int64_t integer;

@@ -824,6 +824,29 @@ join_listener(struct builder *builder, const struct plan *plan,
     }
 }
 
+/* How many instances of the server there are in the end. */
+static size_t
+join_listeners(struct builder *builder, const struct plan *plan,
+        const struct config_value *listen)
+{
+    const struct config_value *list = schema_as_list(&builder->schema, listen);
+    struct instance *instances = list == NULL
+            ? NULL
+            : allocate(builder, list->count, sizeof(*instances));
+    size_t count = 0;
+    if (instances == NULL) {
+        return 0;
+    }
+    if (list->count == 0) {
+        config_mistake(builder->schema.diagnostics, DIAGNOSTIC_EMPTY, listen,
+                "an empty list of addresses");
+    }
+    for (uint32_t i = 0; i < list->count && !builder->schema.no_memory; i++) {
+        join_listener(builder, plan, list->items[i], instances, &count);
+    }
+    return count;
+}
+
 static void
 build_one_server(struct builder *builder, const struct config_value *where)
 {
@@ -834,35 +857,21 @@ build_one_server(struct builder *builder, const struct config_value *where)
     if (plan == NULL) {
         return;
     }
+    size_t count = 0;
     const struct config_value *listen = config_find_name(where, "listen");
-    if (listen == NULL || listen->kind == CONFIG_NULL) {
+    if (listen != NULL && listen->kind != CONFIG_NULL) {
+        count = join_listeners(builder, plan, listen);
+    } else {
         struct diagnostic *d = config_mistake(builder->schema.diagnostics, DIAGNOSTIC_REQUIRED,
                 where, "\"listen\" is missing");
         diagnostic_note(d, "a server listens somewhere");
         diagnostic_hint(d, "add \"listen\": \":8080\"");
-        return;
-    }
-    const struct config_value *list = schema_as_list(&builder->schema, listen);
-    struct instance *instances = list == NULL
-            ? NULL
-            : allocate(builder, list->count, sizeof(*instances));
-    if (instances == NULL) {
-        return;
-    }
-    if (list->count == 0) {
-        config_mistake(builder->schema.diagnostics, DIAGNOSTIC_EMPTY, listen,
-                "an empty list of addresses");
-    }
-    size_t count = 0;
-    for (uint32_t i = 0; i < list->count && !builder->schema.no_memory; i++) {
-        join_listener(builder, plan, list->items[i], instances, &count);
     }
     if (count == 0 && !builder->schema.no_memory) {
         /* Nobody reaches it; its mistakes are mistakes all the same. */
         (void)!build_server(builder, plan, &builder->defaults);
     }
 }
-
 static void
 build_servers(struct builder *builder)
 {
