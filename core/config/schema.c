@@ -97,8 +97,8 @@ bad_value(struct schema *schema, enum diagnostic_code code, const struct weir_op
         const struct config_value *value, const char *why)
 {
     if (option->type == WEIR_TYPE_SECRET || value->kind != CONFIG_STRING) {
-        return config_mistake(schema->diagnostics, code, value, "\"%s\" %s",
-                schema_key(option), why);
+        return config_mistake(schema->diagnostics, code, value, "\"%s\" %s", schema_key(option),
+                why);
     }
     return config_mistake(schema->diagnostics, code, value, "\"%s\": \"%.*s\" %s",
             schema_key(option), (int)(value->string.len < 200 ? value->string.len : 200),

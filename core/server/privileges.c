@@ -13,46 +13,48 @@
 #include "observe/log.h"
 #include "server/exit.h"
 
-#define NAME_BYTES 256
+#define NAME_BYTES  256
+#define ENTRY_BYTES 16384 /* of a user's or group's entry, its members included */
 
 static bool
 find_user(struct weir_str user, uid_t *uid, gid_t *gid)
 {
-    char name[NAME_BYTES];
+    char name[NAME_BYTES], memory[ENTRY_BYTES];
+    struct passwd entry, *found = NULL;
     if (weir_str_to_path(user, name, sizeof(name)) < 0) {
         return false;
     }
-    const struct passwd *entry = getpwnam(name);
     uint64_t number;
-    if (entry == NULL && num_parse_u64(user, UINT32_MAX - 1, &number) == 0) {
-        entry = getpwuid((uid_t)number);
-        if (entry == NULL) {
-            *uid = (uid_t)number; /* one without an entry, as in containers */
-            *gid = (gid_t)number;
-            return true;
-        }
+    bool is_number = num_parse_u64(user, UINT32_MAX - 1, &number) == 0;
+    int r = getpwnam_r(name, &entry, memory, sizeof(memory), &found);
+    if ((r != 0 || found == NULL) && is_number) {
+        r = getpwuid_r((uid_t)number, &entry, memory, sizeof(memory), &found);
     }
-    if (entry == NULL) {
-        return false;
+    if (r == 0 && found != NULL) {
+        *uid = entry.pw_uid;
+        *gid = entry.pw_gid;
+        return true;
     }
-    *uid = entry->pw_uid;
-    *gid = entry->pw_gid;
-    return true;
+    if (is_number) { /* one without an entry, as in containers */
+        *uid = (uid_t)number;
+        *gid = (gid_t)number;
+    }
+    return is_number;
 }
 
 static bool
 find_group(struct weir_str group, gid_t *gid)
 {
-    char name[NAME_BYTES];
+    char name[NAME_BYTES], memory[ENTRY_BYTES];
+    struct group entry, *found = NULL;
     if (weir_str_to_path(group, name, sizeof(name)) < 0) {
         return false;
     }
-    const struct group *entry = getgrnam(name);
-    uint64_t number;
-    if (entry != NULL) {
-        *gid = entry->gr_gid;
+    if (getgrnam_r(name, &entry, memory, sizeof(memory), &found) == 0 && found != NULL) {
+        *gid = entry.gr_gid;
         return true;
     }
+    uint64_t number;
     if (num_parse_u64(group, UINT32_MAX - 1, &number) < 0) {
         return false;
     }
