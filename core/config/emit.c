@@ -221,6 +221,13 @@ emit_null(struct emit *emit)
 }
 
 void
+emit_json(struct emit *emit, const char *json)
+{
+    before_value(emit);
+    emit_raw(emit, weir_str_from(json));
+}
+
+void
 emit_member_string(struct emit *emit, const char *key, const char *text)
 {
     emit_key(emit, key);

@@ -42,6 +42,7 @@ void emit_integer(struct emit *emit, int64_t value);
 void emit_unsigned(struct emit *emit, uint64_t value);
 void emit_bool(struct emit *emit, bool value);
 void emit_null(struct emit *emit);
+void emit_json(struct emit *emit, const char *json); /* a whole value, as it is */
 
 /* Short for members of an object. */
 void emit_member_string(struct emit *emit, const char *key, const char *text);

@@ -14,6 +14,9 @@ static const struct command {
     int (*run)(int argc, char **argv);
 } commands[] = {
     { "run", "serve a site in the foreground", command_run },
+    { "check", "find every mistake in a configuration", command_check },
+    { "explain", "say which route, hooks and options a request meets", command_explain },
+    { "schema", "write the JSON Schema of this installation", command_schema },
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

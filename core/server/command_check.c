@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/* Everything that can be wrong with a configuration is found without binding or opening
+ * anything, so that a check is safe beside a running server. */
+#include "server/command_check.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "server/exit.h"
+#include "server/main.h"
+
+#define REPORT_MAX_BYTES ((size_t)64 << 20)
+
+static bool
+wants_color(void)
+{
+    const char *no_color = getenv("NO_COLOR");
+    const char *terminal = getenv("TERM");
+    return isatty(STDERR_FILENO) == 1 && (no_color == NULL || no_color[0] == '\0') &&
+            (terminal == NULL || strcmp(terminal, "dumb") != 0);
+}
+
+/* False when the report could not be made or written. */
+static bool
+show(struct diagnostics *diagnostics, enum diagnostic_format format)
+{
+    struct buf text;
+    buf_init(&text, REPORT_MAX_BYTES);
+    bool ok = diagnostics_print(diagnostics, format, wants_color(), &text) == 0;
+    struct weir_str report = buf_str(&text);
+    FILE *stream = format == DIAGNOSTIC_JSON ? stdout : stderr;
+    if (ok && report.len > 0) {
+        ok = fwrite(report.ptr, 1, report.len, stream) == report.len && fflush(stream) == 0;
+    }
+    buf_fini(&text);
+    return ok;
+}
+
+static int
+no_memory(void)
+{
+    fprintf(stderr, "weir: out of memory while reading the configuration\n");
+    return EXIT_SYSTEM;
+}
+
+int
+command_load(const char *file, enum diagnostic_format format, struct site **out)
+{
+    struct site *site = NULL;
+    struct diagnostics *diagnostics = diagnostics_new();
+    if (diagnostics == NULL) {
+        return no_memory();
+    }
+    int r = site_load(file, diagnostics, &site);
+    bool has_shown = show(diagnostics, format);
+    diagnostics_free(diagnostics);
+    if (r == 0 && has_shown) {
+        *out = site;
+        return 0;
+    }
+    site_free(site);
+    return r == -ENOMEM || !has_shown ? no_memory() : EXIT_CONFIGURATION;
+}
+
+static void
+help(FILE *stream)
+{
+    fputs("usage: weir check [-c FILE] [--format=text|json|gcc]\n"
+          "\n"
+          "Reads the configuration, loads its modules and reports every mistake in it.\n"
+          "\n"
+          "  -c, --config=FILE   the configuration [weir.json]\n"
+          "  -f, --format=FORM   text for people, json for programs, gcc for editors\n"
+          "  -q, --quiet         say nothing when all is well\n"
+          "  -h, --help          this text\n"
+          "\n"
+          "Exit status: 0 no mistake, 64 wrong usage, 71 system, 78 mistakes.\n",
+            stream);
+}
+
+static bool
+parse_format(const char *text, enum diagnostic_format *out)
+{
+    static const char *const names[] = { "text", "json", "gcc" };
+    static const enum diagnostic_format formats[] = { DIAGNOSTIC_TEXT, DIAGNOSTIC_JSON,
+        DIAGNOSTIC_GCC };
+    for (size_t i = 0; i < 3; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *out = formats[i];
+            return true;
+        }
+    }
+    fprintf(stderr, "weir check: no form \"%s\"; there are text, json and gcc\n", text);
+    return false;
+}
+
+int
+command_check(int argc, char **argv)
+{
+    static const struct option options[] = {
+        { "config", required_argument, NULL, 'c' },
+        { "format", required_argument, NULL, 'f' },
+        { "json", no_argument, NULL, 'j' },
+        { "quiet", no_argument, NULL, 'q' },
+        { "help", no_argument, NULL, 'h' },
+        { NULL, 0, NULL, 0 },
+    };
+    const char *file = COMMAND_CONFIG_FILE;
+    enum diagnostic_format format = DIAGNOSTIC_TEXT;
+    bool is_quiet = false;
+    int option;
+    optind = 0; /* glibc: begin anew */
+    while ((option = getopt_long(argc, argv, "c:f:qh", options, NULL)) != -1) {
+        if (option == 'c') {
+            file = optarg;
+        } else if (option == 'f') {
+            if (!parse_format(optarg, &format)) {
+                return EXIT_USAGE_ERROR;
+            }
+        } else if (option == 'j') {
+            format = DIAGNOSTIC_JSON;
+        } else if (option == 'q') {
+            is_quiet = true;
+        } else if (option == 'h') {
+            help(stdout);
+            return 0;
+        } else {
+            help(stderr);
+            return EXIT_USAGE_ERROR;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "weir check: unexpected \"%s\"; did you mean -c %s?\n", argv[optind],
+                argv[optind]);
+        return EXIT_USAGE_ERROR;
+    }
+    struct site *site;
+    int code = command_load(file, format, &site);
+    if (code == 0) {
+        if (format == DIAGNOSTIC_TEXT && !is_quiet) {
+            printf("%s: no mistakes (%zu modules, %zu listeners)\n", file, site->modules_count,
+                    site->listeners_count);
+        }
+        site_free(site);
+    }
+    return code;
+}
