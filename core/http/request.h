@@ -119,6 +119,8 @@ struct weir_request {
     struct head head;          /* when accepted */
     struct target target;
     struct weir_str host;                    /* as weir_request_host() */
+    struct addr_ip client; /* the peer, or whom a trusted one speaks for */
+    struct weir_str id;    /* empty until somebody asks for it */
     struct weir_str server_name, route_name; /* the handler's, for logs and figures */
     struct request_body in;
     struct reply reply;
