@@ -112,7 +112,8 @@ report_missing(struct uses_builder *uses, const struct config_value *at, struct 
         struct diagnostic *d = config_mistake(uses->schema->diagnostics,
                 DIAGNOSTIC_MODULE_NOT_IN_BUILD, at, "module \"%.*s\" is not in this build",
                 cut(name), name.ptr);
-        diagnostic_note(d, "there is no %.*s.so in %s", cut(name), name.ptr, loader_directory());
+        diagnostic_note(d, "there is no %.*s.so in %s", cut(name), name.ptr,
+                loader_directory());
         return;
     }
     struct nearest nearest = { .best = "" };
