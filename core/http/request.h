@@ -89,6 +89,7 @@ struct reply {
     bool close;       /* the module asked for `Connection: close` */
     bool is_broken;   /* cannot be finished: the transport ends the connection */
     bool was_invalid; /* a field was refused: it becomes a 500 */
+    bool is_representation; /* http/representation.h settles conditions and ranges */
     uint32_t field_count, field_capacity;
     struct reply_field *fields; /* inline, then the arena's */
     uint64_t length_bytes;      /* declared; LENGTH_UNKNOWN */
@@ -131,6 +132,7 @@ struct weir_request {
     uint64_t head_read_ns, sent_bytes;
     struct weir_request *next; /* in a list of whoever holds it */
     uint64_t sent_at;          /* the transport's: where in its output the answer ends */
+    struct file_finding *findings; /* module/file_find.c: files asked for, in the arena */
 
     struct head_reader reader; /* used while the head is read */
 };

@@ -11,6 +11,7 @@
 #include <errno.h>
 
 #include "base/assert.h"
+#include "http/representation.h"
 #include "module/filter.h"
 #include "observe/log.h"
 
@@ -359,6 +360,9 @@ run_reply_hooks(struct weir_request *request, struct course *course)
                             : "waits, which this phase cannot in this build: 500");
             reply_replace(request, 500);
         }
+    }
+    if (representation_settle(request, course->enabled != NULL)) {
+        course->enabled = NULL; /* filters were for the representation */
     }
     bool has_filters = course->enabled != NULL && !reply_is_bodiless(request);
     if (has_filters && set_reply_filters(request, course) < 0) {
