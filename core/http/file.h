@@ -43,7 +43,7 @@ struct weir_file {
                        * within what its time can tell */
     bool is_fleeting; /* an error that may be gone the next moment: not kept */
     size_t memory_bytes;
-    struct weir_str key;  /* the cache's; in the same block */
+    struct weir_str key; /* the cache's; in the same block */
     struct weir_str type, etag;
     struct reply_field fields[FILE_FIELDS];
     char etag_text[FILE_ETAG_BYTES];
@@ -63,9 +63,9 @@ struct file_terms {
     int64_t now_s;                /* since 1970 */
 };
 
-/* Looks and reads. With `known` not NULL, *out is NULL when it is still that. Whatever is found,
- * an error too, is a file with one reference. Returns 0; -EAGAIN when it might block and must
- * not (lookup->may_block); -ENOMEM. */
+/* Looks and reads. With `known` not NULL, *out is NULL when it is still that. Whatever is
+ * found, an error too, is a file with one reference. Returns 0; -EAGAIN when it might block and
+ * must not (lookup->may_block); -ENOMEM. */
 WEIR_MUST_USE int file_load(const struct file_lookup *lookup, const struct file_terms *terms,
         const struct file_identity *known, struct weir_file **out);
 

@@ -350,6 +350,7 @@ on_done(struct pool_task *task, enum pool_outcome outcome)
     struct file_load *load = (struct file_load *)((char *)task -
             offsetof(struct file_load, task));
     struct file_cache *cache = load->cache;
+    cache->out--;
     if (load->is_mapped) {
         map_take(&cache->loads, load->name);
     }
@@ -418,6 +419,7 @@ static void
 submit(struct file_load *load)
 {
     load->cache->figures.fetches++;
+    load->cache->out++;
     pool_submit(load->cache->pool, &load->task);
 }
 

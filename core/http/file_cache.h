@@ -68,6 +68,7 @@ struct file_cache {
     struct weir_file *passing;   /* counted: found last, and not kept */
     struct root_view *views;     /* owned; by root->number */
     uint32_t view_count, next_id;
+    uint32_t out; /* tasks that have not come back */
     struct file_cache_figures figures;
 };
 

@@ -4,12 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include <linux/openat2.h>
 
 #ifndef RESOLVE_CACHED
 #define RESOLVE_CACHED 0x20 /* Linux 5.12 */
@@ -162,7 +161,8 @@ file_hold_directory(const char *path, enum file_way way, bool may_block, struct 
         return -EAGAIN;
     }
     int flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
-    int fd = may_block ? open(path, flags) : call_openat2(AT_FDCWD, path, flags, RESOLVE_CACHED);
+    int fd = may_block ? open(path, flags)
+                       : call_openat2(AT_FDCWD, path, flags, RESOLVE_CACHED);
     if (fd < 0) {
         return may_block ? -errno : fd;
     }

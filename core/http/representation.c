@@ -12,9 +12,9 @@
 
 /* ---- the request's fields ---------------------------------------------------------------- */
 
-/* The value of a list field, its lines joined with commas (RFC 9110 section 5.3); .ptr NULL when
- * absent. Without memory its first line, which at worst sends more than was needed, or refuses
- * what a later line would have allowed. */
+/* The value of a list field, its lines joined with commas (RFC 9110 section 5.3); .ptr NULL
+ * when absent. Without memory its first line, which at worst sends more than was needed, or
+ * refuses what a later line would have allowed. */
 static struct weir_str
 joined(struct weir_request *request, enum field_id id)
 {
@@ -216,8 +216,8 @@ build_multipart(struct slice_queue *from, struct slice_queue *to, const struct r
         char range[CONTENT_RANGE_BYTES];
         size_t range_len = content_range_format(range, &set->ranges[i], size);
         char head[512];
-        int len = snprintf(head, sizeof(head),
-                "%s--%s\r\n%s%.*s%sContent-Range: %.*s\r\n\r\n", i == 0 ? "" : "\r\n", boundary,
+        int len = snprintf(head, sizeof(head), "%s--%s\r\n%s%.*s%sContent-Range: %.*s\r\n\r\n",
+                i == 0 ? "" : "\r\n", boundary,
                 type.len == 0 ? "" : "Content-Type: ", WEIR_STR_ARG(type),
                 type.len == 0 ? "" : "\r\n", (int)range_len, range);
         if (len < 0 || (size_t)len >= sizeof(head)) {

@@ -7,8 +7,8 @@
 
 #include "http/request.h"
 
-/* Evaluates the request's conditions, and its ranges unless the body `is_filtered`. Called once,
- * before the reply is committed. True when the answer is the core's own from now on, with
+/* Evaluates the request's conditions, and its ranges unless the body `is_filtered`. Called
+ * once, before the reply is committed. True when the answer is the core's own from now on, with
  * nothing of the representation in it, so that filters meant for that must not run. */
 bool representation_settle(struct weir_request *request, bool is_filtered);
 

@@ -184,11 +184,10 @@ weir_file_find(struct weir_request *request, struct weir_root *root, struct weir
         int r = file_cache_find(cache, root, path, &file);
         if (r == -EAGAIN) {
             finding = add(request, FINDING_FILE, root, path);
-            return finding == NULL ? WEIR_FAILED
-                                   : suspend(finding,
-                                             file_cache_fetch(cache, root, path,
-                                                     &finding->waiter),
-                                             resume);
+            return finding == NULL
+                    ? WEIR_FAILED
+                    : suspend(finding, file_cache_fetch(cache, root, path, &finding->waiter),
+                              resume);
         }
         if (r < 0) {
             return WEIR_FAILED;

@@ -51,7 +51,7 @@ read_weights(const struct weir_request *request, struct static_weights *weights)
  * the first in the configuration's order among equals. */
 struct choice {
     const struct weir_file *file;
-    int coding;      /* -1: as it is */
+    int coding;       /* -1: as it is */
     bool is_a_choice; /* there is a precompressed one, accepted or not */
 };
 

@@ -103,8 +103,9 @@ begin_page(struct weir_request *request, struct weir_str path)
     text->len = 0;
     size_t max = (PIECE_BYTES - 2048) / 12;
     path.len = path.len < max ? path.len : max;
-    put(text, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta "
-              "name=\"viewport\" content=\"width=device-width\"><title>");
+    put(text,
+            "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta "
+            "name=\"viewport\" content=\"width=device-width\"><title>");
     put_escaped(text, path);
     put(text, "</title>" STYLE "</head>\n<body><h1>");
     put_escaped(text, path);
@@ -186,7 +187,8 @@ static_list(struct weir_request *request, const struct static_conf *conf, struct
         }
     }
     while (state->next_entry <= weir_listing_count(listing)) {
-        struct text text = { .len = 0 };
+        struct text text;
+        text.len = 0;
         uint32_t next = put_rows(&text, conf, listing, state->next_entry);
         struct weir_str left = weir_str_make(text.bytes + state->written,
                 text.len - state->written);

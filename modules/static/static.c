@@ -272,8 +272,7 @@ serve(struct weir_request *request, const void *conf_)
     if (weir_request_path_flags(request) != 0) {
         return WEIR_NEXT; /* a %2F or a backslash: two readers would not agree what it names */
     }
-    asked.is_read = is_method(request, WEIR_STR("GET")) ||
-            is_method(request, WEIR_STR("HEAD"));
+    asked.is_read = is_method(request, WEIR_STR("GET")) || is_method(request, WEIR_STR("HEAD"));
     enum weir_verdict verdict = try_path(request, &asked, asked.path, true);
     if (verdict == WEIR_NEXT && conf->try_.count > 0) {
         verdict = try_others(request, &asked);
@@ -384,8 +383,8 @@ static const struct weir_option options[] = {
             .help = "Codings whose files (.gz, .br, .zst) are sent, when they are not older, "
                     "to clients that accept them; the preferred one first"),
     WEIR_STRING(struct static_conf, cache_control, .help = "The Cache-Control of answers"),
-    WEIR_MAP(struct static_conf, headers, .element = WEIR_TYPE_STRING,
-            .keys = WEIR_KEYS_FIELD, .help = "Fields of answers with a file"),
+    WEIR_MAP(struct static_conf, headers, .element = WEIR_TYPE_STRING, .keys = WEIR_KEYS_FIELD,
+            .help = "Fields of answers with a file"),
     WEIR_MAP(struct static_conf, types, .element = WEIR_TYPE_STRING,
             .help = "Media types by extension, before the built-in ones"),
     WEIR_BOOL(struct static_conf, hidden, .preset = "false",

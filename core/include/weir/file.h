@@ -18,8 +18,8 @@
  * once a second. Nothing but regular files is ever opened for reading, and whatever might wait
  * for a disk is done on a thread of a pool while the hook waits.
  *
- * Conditional requests and ranges are the server's: an answer made by weir_reply_with_file(), or
- * declared by weir_reply_representation(), becomes 304, 412, 206 or 416 by itself after the
+ * Conditional requests and ranges are the server's: an answer made by weir_reply_with_file(),
+ * or declared by weir_reply_representation(), becomes 304, 412, 206 or 416 by itself after the
  * reply-head hooks have seen it as 200.
  *
  * All functions: on the request's loop, unless they say otherwise. Grows until 1.0. */
@@ -83,7 +83,8 @@ WEIR_MUST_USE WEIR_API enum weir_verdict weir_file_find(struct weir_request *req
 WEIR_API enum weir_file_kind weir_file_kind(const struct weir_file *file);
 
 /* 0, or why there is nothing: -ENOENT, -ENOTDIR, -ENAMETOOLONG; -EXDEV and -ELOOP for links
- * that the root does not follow; -EACCES; -EBUSY when too much is waiting for files; -EMFILE. */
+ * that the root does not follow; -EACCES; -EBUSY when too much is waiting for files; -EMFILE.
+ */
 WEIR_API int weir_file_error(const struct weir_file *file);
 
 /* Of a regular file. The entity tag with its quotes; the media type with its charset. */
@@ -117,9 +118,11 @@ struct weir_listing_entry {
     int64_t modified_s;
 };
 
-WEIR_API int weir_listing_error(const struct weir_listing *listing); /* 0; as weir_file_error() */
+WEIR_API int weir_listing_error(
+        const struct weir_listing *listing); /* 0; as weir_file_error() */
 WEIR_API uint32_t weir_listing_count(const struct weir_listing *listing);
-WEIR_API bool weir_listing_is_cut(const struct weir_listing *listing); /* there are more names */
+WEIR_API bool weir_listing_is_cut(
+        const struct weir_listing *listing); /* there are more names */
 
 /* The i-th: directories first, then by name. `i` is below the count. */
 WEIR_API const struct weir_listing_entry *weir_listing_at(const struct weir_listing *listing,
