@@ -274,16 +274,16 @@ check_head(const struct weir_module *module, size_t symbol_bytes,
                         : rebuild,
                 note, "it was built for another Weir");
     }
-    if (module->bytes < MODULE_MIN_BYTES || module->bytes > symbol_bytes) {
-        snprintf(note, sizeof(note), "expected a table of %zu to %zu bytes, found %u",
-                MODULE_MIN_BYTES, sizeof(*module), module->bytes);
-        return refuse(mistake, rebuild, note, "its table is damaged");
-    }
     if (module->bytes > sizeof(*module)) {
         snprintf(note, sizeof(note), "its table has %u bytes, this Weir knows %zu",
                 module->bytes, sizeof(*module));
         return refuse(mistake, "install a newer Weir, or rebuild the module against this one",
                 note, "it was built for a newer Weir");
+    }
+    if (module->bytes < MODULE_MIN_BYTES || module->bytes > symbol_bytes) {
+        snprintf(note, sizeof(note), "expected a table of %zu to %zu bytes, found %u",
+                MODULE_MIN_BYTES, sizeof(*module), module->bytes);
+        return refuse(mistake, rebuild, note, "its table is damaged");
     }
     return 0;
 }

@@ -115,11 +115,12 @@ is_in_list(const struct weir_handler *handler, bool handle)
 
 /* { "NAME": options, "as": ..., "final": ... } */
 static void
-emit_entry(struct emit *emit, const struct weir_handler *handler, bool handle)
+emit_entry(struct emit *emit, const struct weir_module *module,
+        const struct weir_handler *handler, bool handle)
 {
-    char ref[128];
+    char ref[192];
     const struct weir_option *shorthand = schema_shorthand(&handler->options);
-    snprintf(ref, sizeof(ref), "#/$defs/handler-%s", handler->name);
+    snprintf(ref, sizeof(ref), "#/$defs/handler-%s-%s", module->name, handler->name);
     emit_object_begin(emit);
     emit_member_string(emit, "type", "object");
     emit_key(emit, "properties");
@@ -176,7 +177,7 @@ emit_entries(struct emit *emit, const struct modules *modules, const char *name,
         for (size_t j = 0; j < modules->items[i]->handlers.count; j++) {
             const struct weir_handler *handler = &modules->items[i]->handlers.items[j];
             if (is_in_list(handler, handle)) {
-                emit_entry(emit, handler, handle);
+                emit_entry(emit, modules->items[i], handler, handle);
             }
         }
     }
@@ -187,7 +188,7 @@ emit_entries(struct emit *emit, const struct modules *modules, const char *name,
 static void
 emit_modules(struct emit *emit, const struct modules *modules)
 {
-    char key[128];
+    char key[192];
     emit_key(emit, "module_name");
     emit_object_begin(emit);
     emit_key(emit, "enum");
@@ -200,7 +201,7 @@ emit_modules(struct emit *emit, const struct modules *modules)
     for (size_t i = 0; i < modules->count; i++) {
         for (size_t j = 0; j < modules->items[i]->handlers.count; j++) {
             const struct weir_handler *handler = &modules->items[i]->handlers.items[j];
-            snprintf(key, sizeof(key), "handler-%s", handler->name);
+            snprintf(key, sizeof(key), "handler-%s-%s", modules->items[i]->name, handler->name);
             emit_key(emit, key);
             json_schema_object(emit, &handler->options, NULL, NULL, true);
         }
