@@ -92,6 +92,8 @@ class Server:
         self.command = command or [os.environ.get("WEIR_BIN") or f"{os.environ['WEIR_BUILDDIR']}/weir"]
         self.options = list(options)
         self.env = dict(os.environ, **(env or {}))
+        if "WEIR_BUILDDIR" in os.environ:
+            self.env.setdefault("WEIR_MODULE_DIR", f"{os.environ['WEIR_BUILDDIR']}/modules/.libs")
         self.exit_status = exit_status
         self.expected_errors = []
         self.lines = []
