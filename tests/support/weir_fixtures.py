@@ -89,13 +89,14 @@ def weir_for_all(tmp_path_factory):
 
 @pytest.fixture
 def raw():
-    """raw(SERVER or ADDRESS) connects; every connection is closed after the test."""
+    """raw(SERVER or ADDRESS) connects; every connection (raw.connections) is closed after the test."""
     connections = []
 
     def connect(address, seconds=10):
         connections.append(weir_raw.Connection(address, seconds))
         return connections[-1]
 
+    connect.connections = connections
     yield connect
     for connection in connections:
         connection.close()
