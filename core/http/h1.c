@@ -119,6 +119,8 @@ struct turn {
     struct weir_str input; /* in the loop's scratch memory, or in conn->rest */
     struct output output;
     unsigned reads, requests;
+    uint64_t queued_before; /* conn->output.queued_bytes as it began */
+    bool was_short;  /* the last read emptied the stream */
     bool must_yield; /* goes on in the next turn of the loop */
 };
 
@@ -220,6 +222,9 @@ fill(struct turn *turn)
     if (conn->has_read_end) {
         return FILL_END;
     }
+    if (turn->was_short && conn->output.queued_bytes != turn->queued_before) {
+        conn->may_read = false; /* see below */
+    }
     if (!conn->may_read) {
         return FILL_NOTHING;
     }
@@ -241,8 +246,10 @@ fill(struct turn *turn)
         return FILL_END;
     }
     conn->engine->figures.bytes_in += (uint64_t)n;
-    /* A short read emptied the stream, unless a FIN stands behind it: that edge is past. */
-    conn->may_read = (size_t)n == LOOP_SCRATCH_BYTES || conn->peer_ended;
+    /* A short read emptied the stream. Yet a FIN may stand behind the bytes, and so may a reset:
+     * libevent reports both in the edge that is past, and the latter as if it were more bytes.
+     * Where this turn writes, writing finds out; else only another read does. */
+    turn->was_short = (size_t)n < LOOP_SCRATCH_BYTES && !conn->peer_ended;
     turn->input = weir_str_make(scratch, (size_t)n);
     return FILLED;
 }
@@ -850,7 +857,7 @@ static void
 take_turn(struct h1_conn *conn)
 {
     WEIR_ASSERT(!conn->in_turn && current_turn == NULL);
-    struct turn turn = { .conn = conn };
+    struct turn turn = { .conn = conn, .queued_before = conn->output.queued_bytes };
     if (conn->rest != NULL) {
         turn.input = weir_str_make(conn->rest->bytes + conn->rest->at,
                 conn->rest->len - conn->rest->at);
