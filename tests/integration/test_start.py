@@ -180,8 +180,8 @@ def test_a_module_file_that_is_missing_is_refused(weir):
     refused(weir, {**site(), "modules": ["respond", {"name": "gone", "path": "gone.so"}]}, "there is no file")
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="a module that CONFIG.md settles is said to be of a later version "
-                   "also when only the module directory is wrong")
+@pytest.mark.xfail(raises=AssertionError, strict=False, reason="until the module directory is named for modules of "
+                   "CONFIG.md too: a build without that says that a later version brings them")
 def test_a_module_directory_without_the_module_is_named(weir, tmp_path):
     running = weir(site(), listeners=0, exit_status=78, env={"WEIR_MODULE_DIR": str(tmp_path / "nowhere")})
     running.expect_error("respond")
@@ -444,7 +444,13 @@ def test_too_few_descriptors_are_logged_once_a_second(weir, raw):
     assert 1 <= len(lines) <= slow(4)
 
 
-def test_a_limit_of_descriptors_too_small_to_start_is_said(weir):
-    running = weir(site(), listeners=0, command=through_shell("ulimit -n 6"), exit_status=71)
+@pytest.mark.parametrize("count", range(7, 16))
+def test_a_limit_of_descriptors_too_small_to_start_is_said(weir, count):
+    """F5: wherever they run out, it is 71 and an error; or they do not, and it serves."""
+    running = weir(site(), listeners=0, command=through_shell(f"ulimit -n {count}"))
+    running.wait(lambda: running.addresses)
+    if running.addresses:
+        return
+    running.exit_status = 71
     running.expect_error("Too many open files")
     assert running.wait_exit() == 71
