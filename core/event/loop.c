@@ -68,8 +68,8 @@ on_timer(evutil_socket_t fd, short what, void *context)
     loop->armed_ns = CLOCK_NEVER;
 }
 
-/* What libevent opens for a base. Where it cannot, it ends the process; so it is asked only when
- * it can. */
+/* What libevent opens for a base. Where it cannot, it ends the process; so it is asked only
+ * when it can. */
 #define BASE_DESCRIPTORS 4
 
 static bool
