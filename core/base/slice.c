@@ -17,6 +17,7 @@ hold_init(struct hold *hold, void (*free_fn)(struct hold *hold))
 {
     hold->references = 1;
     hold->free = free_fn;
+    hold->check = NULL;
 }
 
 void

@@ -16,6 +16,9 @@
 struct hold {
     uint32_t references;
     void (*free)(struct hold *hold);
+    /* NULL, or asked before each portion of a file is sent: 0, or a negative errno when its
+     * bytes are not those any more that the slice was made for. */
+    int (*check)(struct hold *hold);
 };
 
 enum slice_kind {

@@ -120,7 +120,7 @@ step_trailer(struct chunked *chunked, struct weir_str *input)
 
     /* The last line begins after the LF before the last one. */
     struct weir_str all = buf_str(&chunked->trailers);
-    const char *before = memrchr(all.ptr, '\n', all.len - 1);
+    const char *before = all.len < 2 ? NULL : memrchr(all.ptr, '\n', all.len - 1);
     size_t line_at = before == NULL ? 0 : (size_t)(before - all.ptr) + 1;
     enum chunked_result result = check_trailer(chunked,
             weir_str_make(all.ptr + line_at, all.len - line_at));

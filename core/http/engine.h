@@ -52,6 +52,7 @@ struct engine {
     const struct request_handler *handler; /* borrowed */
     void *handler_context;                 /* borrowed; for the handler */
     struct weir_str server_name;           /* the Server field; empty: none */
+    struct file_cache *files;              /* borrowed; NULL: none, and no file is found */
 
     /* Changes. */
     bool is_draining;           /* every answer is its connection's last */

@@ -25,13 +25,37 @@ is_upper(char c)
     return c >= 'A' && c <= 'Z';
 }
 
-/* Reads an address that inet_pton() knows; it wants a terminator. */
+/* Four decimal numbers up to 255 without leading zeros, as inet_pton() has them. */
 static bool
-read_address(int family, struct weir_str text, void *address)
+is_dotted_quad(struct weir_str text)
+{
+    unsigned parts = 1, value = 0, digits = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        if (c == '.') {
+            if (digits == 0 || ++parts > 4) {
+                return false;
+            }
+            value = digits = 0;
+            continue;
+        }
+        if (c < '0' || c > '9' || (digits > 0 && value == 0)) {
+            return false;
+        }
+        value = value * 10 + (unsigned)(c - '0');
+        if (++digits > 3 || value > 255) {
+            return false;
+        }
+    }
+    return parts == 4 && digits > 0;
+}
+
+static bool
+read_v6(struct weir_str text, struct in6_addr *address)
 {
     char copy[INET6_ADDRSTRLEN];
     return weir_str_to_path(text, copy, sizeof(copy)) == 0 &&
-            inet_pton(family, copy, address) == 1;
+            inet_pton(AF_INET6, copy, address) == 1;
 }
 
 /* Writes the address as RFC 5952 has it; returns its length. */
@@ -39,7 +63,7 @@ static size_t
 format_v6(struct weir_str text, char dst[INET6_ADDRSTRLEN])
 {
     struct in6_addr address;
-    if (!read_address(AF_INET6, text, &address) ||
+    if (!read_v6(text, &address) ||
             inet_ntop(AF_INET6, &address, dst, INET6_ADDRSTRLEN) == NULL) {
         return 0;
     }
@@ -77,9 +101,8 @@ parse_name(struct weir_str name, struct host *host)
         has_upper = has_upper || is_upper(name.ptr[i]);
     }
     bool has_dot = name.ptr[name.len - 1] == '.';
-    struct in_addr address;
     bool is_v4 = name.ptr[0] <= '9' &&
-            read_address(AF_INET, weir_str_make(name.ptr, name.len - has_dot), &address);
+            is_dotted_quad(weir_str_make(name.ptr, name.len - has_dot));
 
     host->raw_name = name;
     host->kind = is_v4 ? HOST_IPV4 : HOST_NAME;

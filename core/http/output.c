@@ -148,6 +148,12 @@ write_front(struct output *output, size_t *wanted)
 {
     const struct slice *front = slice_queue_at(&output->queue, 0);
     if (front->kind == SLICE_FILE) {
+        int r = front->hold == NULL || front->hold->check == NULL
+                ? 0
+                : front->hold->check(front->hold);
+        if (r < 0) {
+            return r; /* the file is another by now: better no end than a wrong one */
+        }
         *wanted = front->len < FILE_PORTION_BYTES ? (size_t)front->len : FILE_PORTION_BYTES;
         ssize_t n = stream_send_file(output->stream, front->fd, front->file_offset, *wanted);
         if (n > 0) {

@@ -30,6 +30,7 @@ clear(struct weir_request *request)
     reply->state = REPLY_NONE;
     reply->field_count = 0;
     reply->ended = reply->close = reply->is_broken = reply->was_invalid = false;
+    reply->is_representation = false;
     reply->length_bytes = LENGTH_UNKNOWN;
     reply->written_bytes = 0;
     reply->trailers = weir_str_make(NULL, 0);

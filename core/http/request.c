@@ -241,6 +241,20 @@ weir_request_path(const struct weir_request *request)
     return request->target.path;
 }
 
+uint32_t
+weir_request_path_flags(const struct weir_request *request)
+{
+    unsigned flags = request->target.path_flags;
+    return ((flags & PATH_ENCODED_SLASH) != 0 ? WEIR_PATH_ENCODED_SLASH : 0) |
+            ((flags & PATH_BACKSLASH) != 0 ? WEIR_PATH_BACKSLASH : 0);
+}
+
+size_t
+weir_path_encode(char *dst, struct weir_str path)
+{
+    return path_encode(dst, path);
+}
+
 struct weir_str
 weir_request_query(const struct weir_request *request)
 {

@@ -11,6 +11,7 @@
 #include <errno.h>
 
 #include "base/assert.h"
+#include "http/representation.h"
 #include "module/filter.h"
 #include "observe/log.h"
 
@@ -50,6 +51,7 @@ struct course {
     weir_request_fn *resume;   /* of the hook at ask_at; set while ASKER_WAITING */
     struct course_wait *event; /* borrowed: what WAIT_EVENT waits for */
     bool is_event_there;
+    bool is_ended; /* nothing may wait any more */
     struct filter_line reply_filters, body_filters;
     uint8_t *enabled; /* per use: its reply filter was switched on; NULL: none was */
 };
@@ -66,8 +68,8 @@ course_slab_bytes(void)
     return (sizeof(struct course) + 15) & ~(size_t)15;
 }
 
-static const struct course_map *
-map_of(const struct weir_request *request)
+const struct course_map *
+course_map_of(const struct weir_request *request)
 {
     return request->engine->handler_context;
 }
@@ -145,7 +147,7 @@ answer_fault(struct weir_request *request, const struct chain_entry *entry, cons
 static void
 begin_server(struct weir_request *request, struct course *course)
 {
-    course->chain = map_of(request)->server(map_of(request), request);
+    course->chain = course_map_of(request)->server(course_map_of(request), request);
     if (request->refusal != HEAD_ACCEPTED) {
         answer(request, head_refusal_status(request->refusal));
         return;
@@ -195,7 +197,7 @@ set_body_filters(struct weir_request *request, struct course *course)
 static void
 begin_route(struct weir_request *request, struct course *course)
 {
-    const struct chain *chain = map_of(request)->route(map_of(request), request);
+    const struct chain *chain = course_map_of(request)->route(course_map_of(request), request);
     if (chain == NULL) {
         answer(request, 404);
         return;
@@ -359,6 +361,9 @@ run_reply_hooks(struct weir_request *request, struct course *course)
             reply_replace(request, 500);
         }
     }
+    if (representation_settle(request, course->enabled != NULL)) {
+        course->enabled = NULL; /* filters were for the representation */
+    }
     bool has_filters = course->enabled != NULL && !reply_is_bodiless(request);
     if (has_filters && set_reply_filters(request, course) < 0) {
         reply_replace(request, 503);
@@ -448,14 +453,28 @@ course_run(struct weir_request *request)
     } while (has_moved);
 }
 
+/* The request ends while a hook of it waits for an event. */
+static void
+end_wait(struct weir_request *request, struct course *course)
+{
+    course->is_ended = true;
+    if (course->wait != WAIT_EVENT) {
+        return;
+    }
+    course->wait = WAIT_NONE;
+    if (course->event->aborted != NULL) {
+        /* The answer would have no one to go to. */
+        (void)call(request, &course->chain->entries[course->ask_at], course->event->aborted);
+    } else if (!course->is_event_there) {
+        course->event->abandon(course->event);
+    }
+}
+
 void
 course_end(struct weir_request *request)
 {
     struct course *course = course_of(request);
-    if (course->wait == WAIT_EVENT && !course->is_event_there) {
-        course->wait = WAIT_NONE;
-        course->event->abandon(course->event);
-    }
+    end_wait(request, course);
     const struct chain *chain = course->chain;
     for (uint16_t i = chain == NULL ? 0 : chain->first[WEIR_ON_LOG];
             chain != NULL && i < chain->first[WEIR_ON_LOG + 1]; i++) {
@@ -486,7 +505,7 @@ wait_for(struct weir_request *request, enum wait_kind kind, weir_request_fn *res
     struct course *course = course_of(request);
     bool is_asked = course->calling != NULL && course->calling->phase <= WEIR_ON_CONTENT &&
             course->calling->phase != WEIR_ON_REQUEST_BODY;
-    if (!is_asked || course->wait != WAIT_NONE || resume == NULL) {
+    if (!is_asked || course->is_ended || course->wait != WAIT_NONE || resume == NULL) {
         return WEIR_FAILED;
     }
     course->wait = kind;
@@ -517,6 +536,12 @@ course_wait_for(struct weir_request *request, struct course_wait *wait, weir_req
         course->is_event_there = false;
     }
     return verdict;
+}
+
+struct course_wait *
+course_awaited(const struct weir_request *request)
+{
+    return course_of(request)->event;
 }
 
 void

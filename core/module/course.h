@@ -14,7 +14,10 @@
 #include "http/request.h"
 #include "module/chain.h"
 
-/* What a generation knows of servers and routes. */
+struct pools;
+struct wait_table;
+
+/* What a generation knows of servers and routes, and a loop of its own means. */
 struct course_map {
     /* The chain of the server that `request` is for, whose head, rewrite and log hooks run;
      * NULL: no such server here (421). Also asked for refused requests, whose host is unknown:
@@ -24,7 +27,13 @@ struct course_map {
     /* Chooses the route: sets request->limits and request->timeouts and returns the chain; NULL
      * when none matches (404). Thread: the loop's. */
     const struct chain *(*route)(const struct course_map *map, struct weir_request *request);
+
+    struct wait_table *waits; /* borrowed; NULL: no hook can suspend */
+    struct pools *pools;      /* borrowed; NULL: no hook can offload */
 };
+
+/* The map of the request's engine. */
+const struct course_map *course_map_of(const struct weir_request *request);
 
 /* Bytes that the course takes of each request's slab, before the modules' states. */
 size_t course_slab_bytes(void);
@@ -32,8 +41,13 @@ size_t course_slab_bytes(void);
 /* Something of the core's own that a hook waits for, on the way from the hook to whoever does
  * it. Embedded in the operation, which outlives the wait. */
 struct course_wait {
-    /* The request ends before the operation: it must not be touched any more. */
+    /* The request ends before the operation: it must not be touched any more. Not called when
+     * `aborted` is there. */
     void (*abandon)(struct course_wait *wait);
+
+    /* NULL, or called in the hook's place when the request ends while it waits, be the event
+     * there already or not, so that the module can clean up. */
+    weir_request_fn *aborted;
 };
 
 /* For a public call that cannot answer at once: suspends the hook that runs and calls `resume`
@@ -41,6 +55,9 @@ struct course_wait {
  * when the request waits already or the phase cannot wait, and `wait` is not used. */
 WEIR_MUST_USE enum weir_verdict course_wait_for(struct weir_request *request,
         struct course_wait *wait, weir_request_fn *resume);
+
+/* The wait that the function which runs now resumes from, or is aborted at. */
+struct course_wait *course_awaited(const struct weir_request *request);
 
 /* What the request waits for is there: it runs again at the end of the loop's turn. At most
  * once a wait, and never after abandon(). */

@@ -14,6 +14,7 @@
 #include "config/schema.h"
 #include "http/query.h"
 #include "http/request.h"
+#include "module/client.h"
 
 /* Where a request has got to; in its slab. */
 struct place {
@@ -247,6 +248,10 @@ map_server(const struct course_map *map, struct weir_request *request)
     request->server_name = site->name;
     request->limits = &site->settings.limits;
     request->timeouts = &site->settings.timeouts;
+    if (client_find(&site->settings.trust, request, &request->client) < 0 &&
+            request->refusal == HEAD_ACCEPTED) {
+        request->refusal = HEAD_BAD_CLIENT;
+    }
     return server->chain;
 }
 
@@ -300,7 +305,7 @@ map_route(const struct course_map *map, struct weir_request *request)
         .host = request->host,
         .path = request->target.path,
         .protocol = request->head.minor == 0 ? WEIR_STR("http/1.0") : WEIR_STR("http/1.1"),
-        .client = request->peer,
+        .client = request->client,
         .peer = request->peer,
         .header = ask_header,
         .query = ask_query,
@@ -328,6 +333,13 @@ const struct site_route *
 generation_route(const struct weir_request *request)
 {
     return place_of(request)->route;
+}
+
+const struct site_trust *
+generation_trust(const struct weir_request *request)
+{
+    const struct compiled_server *server = place_of(request)->server;
+    return server == NULL ? NULL : &server->site->settings.trust;
 }
 
 struct weir_str

@@ -34,6 +34,8 @@ struct generation_listener *generation_listeners(struct generation *generation, 
 
 /* The route that a request took and what its pattern captured; NULL before routing. */
 const struct site_route *generation_route(const struct weir_request *request);
+/* Whom its server believes; NULL before the server is known. */
+const struct site_trust *generation_trust(const struct weir_request *request);
 struct weir_str generation_capture(const struct weir_request *request, struct weir_str name);
 
 #endif

@@ -9,6 +9,7 @@
 #include "http/path.h"
 #include "http/query.h"
 #include "http/request.h"
+#include "module/client.h"
 #include "module/generation.h"
 
 static struct weir_str
@@ -44,13 +45,13 @@ find_query(struct weir_request *request, struct weir_str name)
 }
 
 static struct weir_str
-peer_text(struct weir_request *request)
+ip_text(struct weir_request *request, const struct addr_ip *ip)
 {
     char *memory = arena_alloc(&request->arena, ADDR_TEXT_BYTES);
     if (memory == NULL) {
         return weir_str_make("", 0);
     }
-    return weir_str_make(memory, addr_ip_format(&request->peer, memory));
+    return weir_str_make(memory, addr_ip_format(ip, memory));
 }
 
 static struct weir_str
@@ -87,17 +88,19 @@ value_of(struct weir_request *request, const struct template_piece *piece)
         return find_cookie(request, piece->text);
     case TEMPLATE_CAPTURE:
         return generation_capture(request, piece->text);
-    case TEMPLATE_CLIENT_IP: /* the socket's, until `trust` is served; site.c refuses it */
+    case TEMPLATE_CLIENT_IP:
+        return ip_text(request, &request->client);
     case TEMPLATE_PEER_IP:
-        return peer_text(request);
+        return ip_text(request, &request->peer);
     case TEMPLATE_SERVER_NAME:
         return request->server_name;
     case TEMPLATE_ROUTE_NAME:
         return request->route_name;
     case TEMPLATE_STATUS:
         return status_text(request);
-    case TEMPLATE_REQUEST_ID: /* refused by site.c in this build, as the next two */
-    case TEMPLATE_TLS_SNI:
+    case TEMPLATE_REQUEST_ID:
+        return client_request_id(generation_trust(request), request);
+    case TEMPLATE_TLS_SNI: /* empty until there is such a connection */
     case TEMPLATE_UPSTREAM_ADDRESS:
         break;
     }

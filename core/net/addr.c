@@ -205,3 +205,52 @@ addr_ip_format(const struct addr_ip *ip, char *dst)
     }
     return strlen(dst);
 }
+
+int
+addr_ip_parse(struct weir_str text, struct addr_ip *out)
+{
+    struct weir_str ip = text, port = weir_str_make("", 0);
+    bool is_bracketed = text.len > 0 && text.ptr[0] == '[';
+    const char *end = text.len == 0 ? NULL
+                                    : memchr(text.ptr, is_bracketed ? ']' : ':', text.len);
+    bool is_bare_v6 = !is_bracketed && end != NULL &&
+            memrchr(text.ptr, ':', text.len) != end; /* more than one colon */
+    if (is_bracketed && end == NULL) {
+        return -EINVAL;
+    }
+    if (is_bracketed) {
+        ip = weir_str_make(text.ptr + 1, (size_t)(end - text.ptr) - 1);
+        end++;
+    } else if (end != NULL && !is_bare_v6) {
+        ip = weir_str_make(text.ptr, (size_t)(end - text.ptr));
+    }
+    if (end != NULL && !is_bare_v6) {
+        port = weir_str_make(end, text.len - (size_t)(end - text.ptr));
+    }
+    uint64_t number = 0;
+    if (port.len > 0 &&
+            (port.ptr[0] != ':' ||
+                    num_parse_u64(weir_str_make(port.ptr + 1, port.len - 1), UINT16_MAX,
+                            &number) < 0)) {
+        return -EINVAL;
+    }
+    char copy[INET6_ADDRSTRLEN];
+    struct addr addr = { .len = 0 };
+    if (weir_str_to_path(ip, copy, sizeof(copy)) < 0) {
+        return -EINVAL;
+    }
+    if ((is_bracketed || is_bare_v6) && inet_pton(AF_INET6, copy, &addr.in6.sin6_addr) == 1) {
+        addr.in6.sin6_family = AF_INET6;
+        addr.in6.sin6_port = htons((uint16_t)number);
+        addr.len = sizeof(addr.in6);
+    } else if (!is_bracketed && !is_bare_v6 &&
+            inet_pton(AF_INET, copy, &addr.in.sin_addr) == 1) {
+        addr.in.sin_family = AF_INET;
+        addr.in.sin_port = htons((uint16_t)number);
+        addr.len = sizeof(addr.in);
+    } else {
+        return -EINVAL;
+    }
+    *out = addr_to_ip(&addr);
+    return 0;
+}

@@ -31,6 +31,10 @@ struct addr_ip {
 /* An IPv4 address mapped into IPv6 becomes IPv4. */
 struct addr_ip addr_to_ip(const struct addr *addr);
 
+/* Reads an address as it stands in fields: IPv4 or IPv6, the latter with or without brackets, a
+ * port allowed behind IPv4 and brackets. Returns 0; -EINVAL, when *out is as it was. */
+WEIR_MUST_USE int addr_ip_parse(struct weir_str text, struct addr_ip *out);
+
 /* The address without its port, as addr_format_ip(); ADDR_TEXT_BYTES. */
 size_t addr_ip_format(const struct addr_ip *ip, char *dst);
 

@@ -12,10 +12,14 @@
 #include <string.h>
 
 #include "event/loop.h"
+#include "event/mailbox.h"
 #include "event/signal.h"
 #include "event/timer.h"
+#include "http/file_cache.h"
 #include "http/h1.h"
 #include "module/generation.h"
+#include "module/pools.h"
+#include "module/wait.h"
 #include "net/listener.h"
 #include "observe/log.h"
 #include "server/exit.h"
@@ -23,6 +27,9 @@
 
 /* While draining, how often it is looked whether the last connection has ended. */
 #define DRAIN_LOOK_NS (50 * NS_PER_MS)
+
+/* What the pools' threads may take to end after the last connection has. */
+#define POOLS_STOP_NS (2 * NS_PER_S)
 
 enum worker_state {
     WORKER_SERVING,
@@ -44,6 +51,10 @@ struct worker {
     struct generation *generation; /* owned */
     struct loop *loop;             /* owned */
     struct engine engine;
+    struct mailbox *mailbox;      /* owned */
+    struct wait_table *waits;     /* owned */
+    struct pools *pools;          /* owned */
+    struct file_cache *files;     /* owned */
     struct signal_watch *signals; /* owned */
     struct timer drain_timer;
     struct door *doors; /* owned */
@@ -254,6 +265,45 @@ on_signal(void *context, int signo)
     }
 }
 
+/* What hooks wait with: the mailbox, the table of waits, the pools' threads. */
+static int
+start_means(struct worker *worker)
+{
+    struct course_map *map = generation_map(worker->generation);
+    int r = mailbox_new(worker->loop, &worker->mailbox);
+    if (r == 0) {
+        r = wait_table_new(worker->loop, worker->mailbox, &worker->waits);
+    }
+    if (r == 0) {
+        r = pools_new(worker->site, &worker->pools);
+    }
+    if (r == 0) {
+        struct file_cache_settings settings = FILE_CACHE_PRESET;
+        r = file_cache_new(worker->loop, pools_find(worker->pools, WEIR_STR("default")),
+                worker->mailbox, &settings, &worker->files);
+    }
+    map->waits = worker->waits;
+    map->pools = worker->pools;
+    return r;
+}
+
+/* Connections have ended, so nobody waits any more; threads may still be at work. */
+static void
+stop_means(struct worker *worker)
+{
+    if (worker->pools != NULL) {
+        uint64_t deadline_ns = clock_add_ns(clock_monotonic_ns(clock_system()), POOLS_STOP_NS);
+        if (!pools_stop(worker->pools, deadline_ns)) {
+            log_warn("stopped while threads of a pool were still at work");
+        }
+        loop_turn(worker->loop, false);
+    }
+    pools_free(worker->pools);
+    mailbox_free(worker->mailbox);
+    file_cache_free(worker->files);
+    wait_table_free(worker->waits);
+}
+
 static void
 fini(struct worker *worker)
 {
@@ -262,6 +312,7 @@ fini(struct worker *worker)
     signal_watch_free(worker->signals);
     if (worker->loop != NULL) {
         timer_cancel(&worker->drain_timer);
+        stop_means(worker);
         engine_fini(&worker->engine);
         loop_free(worker->loop);
     }
@@ -297,12 +348,18 @@ start(struct worker *worker, struct diagnostics *diagnostics)
     if (r < 0) {
         return r == -ENOMEM ? EXIT_SYSTEM : EXIT_CONFIGURATION;
     }
+    r = start_means(worker);
+    if (r < 0) {
+        log_error("the pools cannot be started: %s", strerror(-r));
+        return EXIT_SYSTEM;
+    }
     r = engine_init(&worker->engine, worker->loop, generation_handler(worker->generation),
             generation_map(worker->generation));
     if (r < 0) {
         log_error("the worker cannot start: %s", strerror(-r));
         return EXIT_SYSTEM;
     }
+    worker->engine.files = worker->files;
     return open_doors(worker);
 }
 

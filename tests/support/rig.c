@@ -298,6 +298,13 @@ on_closed(void *context, const struct addr_ip *peer, enum h1_close reason)
 void
 rig_init(struct rig *rig, const struct weir_handler *extra, unsigned count)
 {
+    rig_init_with(rig, extra, NULL, count);
+}
+
+void
+rig_init_with(struct rig *rig, const struct weir_handler *extra, const void *const *confs,
+        unsigned count)
+{
     memset(rig, 0, sizeof(*rig));
     log_init(-1, LOG_ERROR); /* the faults that tests provoke are not worth reading */
     manual_clock_init(&rig->clock, 1000 * NS_PER_S, INT64_C(784111777) * (int64_t)NS_PER_S);
@@ -307,7 +314,8 @@ rig_init(struct rig *rig, const struct weir_handler *extra, unsigned count)
     for (unsigned i = 0; i <= count; i++) {
         const struct weir_handler *handler = i < count ? &extra[i]
                                                        : &rig_module.handlers.items[0];
-        rig->uses[i] = (struct chain_use){ &rig_module, handler, NULL, state_at };
+        const void *conf = i < count && confs != NULL ? confs[i] : NULL;
+        rig->uses[i] = (struct chain_use){ &rig_module, handler, conf, state_at };
         state_at += (handler->state_bytes + 15u) & ~15u;
     }
     rig->use_count = (uint16_t)(count + 1);

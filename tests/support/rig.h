@@ -33,6 +33,10 @@ struct rig {
 
 /* `extra` handlers (count of them) stand before the rig's own in the route. */
 void rig_init(struct rig *rig, const struct weir_handler *extra, unsigned count);
+
+/* The same with the filled configuration of each (NULL: none). */
+void rig_init_with(struct rig *rig, const struct weir_handler *extra, const void *const *confs,
+        unsigned count);
 void rig_fini(struct rig *rig); /* also asserts that nothing is left over */
 
 /* A new connection; the last one, if any, must have ended or is reset. */

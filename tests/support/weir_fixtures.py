@@ -10,8 +10,10 @@
 Every server that a test starts is stopped after it and judged: see weir_process.Server. The test
 fails when any of them misbehaved, also when its own body passed."""
 
+import functools
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,50 @@ import weir_raw
 
 # What a configuration gets unless it says otherwise: one worker is enough to show a behaviour, and
 # root, as which CI runs, has to name a user; folders of tests are readable to it alone.
-DEFAULT_WORKERS = {"processes": 1, **({"user": "root"} if os.geteuid() == 0 else {})}
+ONE_WORKER = {"processes": 1}
+
+
+@functools.lru_cache(maxsize=None)
+def default_workers():
+    """A build that cannot change to another user refuses to be told one, so it is asked: about a
+    configuration that cannot be served by any build."""
+    if os.geteuid() != 0:
+        return ONE_WORKER
+    as_root = {**ONE_WORKER, "user": "root"}
+    with tempfile.TemporaryDirectory() as folder:
+        server = weir_process.Server(
+            folder, {"workers": as_root, "servers": [{"listen": f"unix:{folder}/none/socket"}]}).launch()
+        try:
+            server.wait_exit()
+        finally:
+            server.kill()
+    return ONE_WORKER if "workers.user: not in this build" in server.log else as_root
+
+
+class Starter:
+    """Starts servers in folders of its own beneath `folder`, and judges all of them at the end."""
+
+    def __init__(self, folder):
+        self.folder, self.servers = folder, []
+
+    def __call__(self, config, listeners=1, **how):
+        if isinstance(config, dict):
+            config = {**config, "workers": {**default_workers(), **config.get("workers", {})}}
+        folder = self.folder / f"server{len(self.servers)}" if self.servers else self.folder
+        folder.mkdir(exist_ok=True)
+        server = weir_process.Server(folder, config, **how)
+        self.servers.append(server)
+        return server.start(listeners) if listeners else server.launch()
+
+    def judge(self):
+        wrong = []
+        for server in self.servers:
+            try:
+                server.finish()
+            except AssertionError as error:
+                wrong.append(str(error))
+        if wrong:
+            pytest.fail("\n".join(wrong), pytrace=False)
 
 
 @pytest.fixture
@@ -29,38 +74,29 @@ def weir(tmp_path):
     """weir(CONFIG, ...) starts a server and waits until it listens; arguments as Server's and
     start's. A configuration given as text is written as it is. With listeners=0 it waits for
     nothing."""
-    servers = []
+    starter = Starter(tmp_path)
+    yield starter
+    starter.judge()
 
-    def start(config, listeners=1, **how):
-        if isinstance(config, dict):
-            config = {**config, "workers": {**DEFAULT_WORKERS, **config.get("workers", {})}}
-        folder = tmp_path / f"server{len(servers)}" if servers else tmp_path
-        folder.mkdir(exist_ok=True)
-        server = weir_process.Server(folder, config, **how)
-        servers.append(server)
-        return server.start(listeners) if listeners else server.launch()
 
-    yield start
-
-    wrong = []
-    for server in servers:
-        try:
-            server.finish()
-        except AssertionError as error:
-            wrong.append(str(error))
-    if wrong:
-        pytest.fail("\n".join(wrong), pytrace=False)
+@pytest.fixture(scope="module")
+def weir_for_all(tmp_path_factory):
+    """The same for servers that all tests of a file share."""
+    starter = Starter(tmp_path_factory.mktemp("shared"))
+    yield starter
+    starter.judge()
 
 
 @pytest.fixture
 def raw():
-    """raw(SERVER or ADDRESS) connects; every connection is closed after the test."""
+    """raw(SERVER or ADDRESS) connects; every connection (raw.connections) is closed after the test."""
     connections = []
 
     def connect(address, seconds=10):
         connections.append(weir_raw.Connection(address, seconds))
         return connections[-1]
 
+    connect.connections = connections
     yield connect
     for connection in connections:
         connection.close()

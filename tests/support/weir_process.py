@@ -8,6 +8,7 @@ wrong status, would not leave, or logged an assertion failure, a sanitizer's rep
 that the test did not announce (expect_error). Nothing here waits a fixed time: it waits for a
 line, a process's end or a condition, each with a bound that WEIR_TEST_SLOW stretches."""
 
+import contextlib
 import json
 import os
 import re
@@ -92,6 +93,8 @@ class Server:
         self.command = command or [os.environ.get("WEIR_BIN") or f"{os.environ['WEIR_BUILDDIR']}/weir"]
         self.options = list(options)
         self.env = dict(os.environ, **(env or {}))
+        if "WEIR_BUILDDIR" in os.environ:
+            self.env.setdefault("WEIR_MODULE_DIR", f"{os.environ['WEIR_BUILDDIR']}/modules/.libs")
         self.exit_status = exit_status
         self.expected_errors = []
         self.lines = []
@@ -197,6 +200,26 @@ class Server:
 
     def signal(self, number):
         self.process.send_signal(number)
+
+    @contextlib.contextmanager
+    def held(self):
+        """Within it the server stands still, from the moment in which it waits for events; what happens
+        to it meanwhile it finds afterwards, all at once."""
+        def comes_to(state):
+            def is_there():
+                stat = Path(f"/proc/{self.pid}/stat").read_text()
+                return stat.rpartition(")")[2].split()[0] == state
+
+            if not eventually(is_there):
+                raise self.misbehaved(f"never in state {state}")
+
+        comes_to("S")
+        self.signal(signal.SIGSTOP)
+        try:
+            comes_to("T")
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
 
     def wait_exit(self, seconds=20):
         """Its exit status (negative: the signal that killed it), waited for."""

@@ -29,6 +29,15 @@ WEIR_API struct weir_str weir_request_path(const struct weir_request *request);
 /* As sent, without `?`; empty when there is none. */
 WEIR_API struct weir_str weir_request_query(const struct weir_request *request);
 
+/* What the path was before it was decoded and normalised, for those to whom it matters. */
+#define WEIR_PATH_ENCODED_SLASH UINT32_C(1) /* a slash was written %2F */
+#define WEIR_PATH_BACKSLASH     UINT32_C(2) /* holds a backslash */
+WEIR_API uint32_t weir_request_path_flags(const struct weir_request *request);
+
+/* Writes `path` percent-encoded, as it may stand in a Location or a link: `dst` holds 3 *
+ * path.len bytes. Returns the bytes written. Pure; any thread. */
+WEIR_API size_t weir_path_encode(char *dst, struct weir_str path);
+
 /* The host asked for, in lower case, without port and brackets; an absolute target's authority
  * wins over Host (RFC 9112 section 3.2.2). Empty only in HTTP/1.0. */
 WEIR_API struct weir_str weir_request_host(const struct weir_request *request);

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/* weir_file_find() and weir_listing_find(): the cache's answer at once, or the hook waits for a
+ * pool's thread.
+ *
+ * A request keeps what it was answered, so that each path is waited for once and a hook that is
+ * run again from its beginning gets the same answers. */
+#include <errno.h>
+#include <stddef.h>
+
+#include <weir/file.h>
+
+#include "http/file_cache.h"
+#include "http/range.h"
+#include "http/request.h"
+#include "module/course.h"
+
+/* What is brought into memory before an answer begins: one portion of output.c's. */
+#define WARM_BYTES (256u << 10)
+
+enum finding_kind {
+    FINDING_FILE,
+    FINDING_LISTING,
+};
+
+/* One thing that a request asked for and waited for. In its arena, and ends with it. */
+struct file_finding {
+    struct course_wait wait;
+    struct file_waiter waiter;
+    struct weir_request *request;
+    enum finding_kind kind;
+    const struct weir_root *root;
+    struct weir_str path;
+    const struct weir_file *file;       /* counted */
+    const struct weir_listing *listing; /* counted */
+    bool is_warm;
+    struct file_finding *next;
+};
+
+static void
+on_ready(struct file_waiter *waiter)
+{
+    struct file_finding *finding = (struct file_finding *)((char *)waiter -
+            offsetof(struct file_finding, waiter));
+    if (waiter->file != NULL) {
+        finding->file = waiter->file;
+        waiter->file = NULL;
+    }
+    if (waiter->listing != NULL) {
+        finding->listing = waiter->listing;
+        waiter->listing = NULL;
+    }
+    course_ripen(finding->request);
+}
+
+static void
+on_abandon(struct course_wait *wait)
+{
+    struct file_finding *finding = (struct file_finding *)((char *)wait -
+            offsetof(struct file_finding, wait));
+    file_waiter_leave(&finding->waiter);
+}
+
+static void
+release_finding(void *object)
+{
+    struct file_finding *finding = object;
+    file_waiter_leave(&finding->waiter);
+    file_unref(finding->file);
+    listing_unref(finding->listing);
+}
+
+static void
+release_file(void *object)
+{
+    file_unref(object);
+}
+
+static struct file_finding *
+find(const struct weir_request *request, enum finding_kind kind, const struct weir_root *root,
+        struct weir_str path)
+{
+    struct file_finding *finding = request->findings;
+    while (finding != NULL &&
+            !(finding->kind == kind && finding->root == root &&
+                    weir_str_eq(finding->path, path))) {
+        finding = finding->next;
+    }
+    return finding;
+}
+
+static struct file_finding *
+add(struct weir_request *request, enum finding_kind kind, const struct weir_root *root,
+        struct weir_str path)
+{
+    struct file_finding *finding = arena_zalloc(&request->arena, sizeof(*finding));
+    if (finding == NULL) {
+        return NULL;
+    }
+    finding->wait.abandon = on_abandon;
+    finding->waiter.ready = on_ready;
+    finding->request = request;
+    finding->kind = kind;
+    finding->root = root;
+    finding->path = arena_copy(&request->arena, path);
+    if (finding->path.ptr == NULL ||
+            arena_defer(&request->arena, release_finding, finding) < 0) {
+        return NULL;
+    }
+    finding->next = request->findings;
+    request->findings = finding;
+    return finding;
+}
+
+/* Suspends the hook for a finding whose waiter was told to wait (r). */
+static enum weir_verdict
+suspend(struct file_finding *finding, int r, weir_request_fn *resume)
+{
+    if (r < 0) {
+        return WEIR_FAILED;
+    }
+    enum weir_verdict verdict = course_wait_for(finding->request, &finding->wait, resume);
+    if (verdict != WEIR_PENDING) {
+        file_waiter_leave(&finding->waiter);
+    }
+    return verdict;
+}
+
+/* Where sending will begin: at the first byte of a single range, if the range is one that will
+ * be sent. */
+static uint64_t
+first_byte(const struct weir_request *request, uint64_t size)
+{
+    struct weir_str value = head_find(&request->head, FIELD_RANGE);
+    struct range_set set;
+    return value.ptr != NULL && range_parse(value, size, &set) == 0 ? set.ranges[0].first : 0;
+}
+
+/* WEIR_NEXT when the first bytes of the file are in memory, or have been waited for. */
+static enum weir_verdict
+warm(struct weir_request *request, struct weir_root *root, struct weir_str path,
+        weir_request_fn *resume, const struct weir_file *file, struct file_finding *finding)
+{
+    if (file->fd == -1 || request->head.method == METHOD_HEAD ||
+            (finding != NULL && finding->is_warm)) {
+        return WEIR_NEXT;
+    }
+    uint64_t size = file->identity.size;
+    uint64_t from = first_byte(request, size);
+    uint64_t bytes = size - from < WARM_BYTES ? size - from : WARM_BYTES;
+    if (file_is_warm(file, from, bytes)) {
+        return WEIR_NEXT;
+    }
+    if (finding == NULL) {
+        finding = add(request, FINDING_FILE, root, path);
+        if (finding == NULL) {
+            return WEIR_FAILED;
+        }
+        file_ref(file);
+        finding->file = file;
+    }
+    finding->is_warm = true;
+    int r = file_cache_warm(request->engine->files, file, from, bytes, &finding->waiter);
+    return suspend(finding, r, resume);
+}
+
+enum weir_verdict
+weir_file_find(struct weir_request *request, struct weir_root *root, struct weir_str path,
+        uint32_t flags, weir_request_fn *resume, const struct weir_file **out)
+{
+    struct file_cache *cache = request->engine->files;
+    if (cache == NULL) {
+        return WEIR_FAILED;
+    }
+    const struct weir_file *file;
+    struct file_finding *finding = request->findings == NULL
+            ? NULL
+            : find(request, FINDING_FILE, root, path);
+    if (finding != NULL) {
+        if (finding->file == NULL) {
+            return WEIR_FAILED; /* it could not wait for it */
+        }
+        file = finding->file;
+    } else {
+        int r = file_cache_find(cache, root, path, &file);
+        if (r == -EAGAIN) {
+            finding = add(request, FINDING_FILE, root, path);
+            return finding == NULL
+                    ? WEIR_FAILED
+                    : suspend(finding, file_cache_fetch(cache, root, path, &finding->waiter),
+                              resume);
+        }
+        if (r < 0) {
+            return WEIR_FAILED;
+        }
+        /* Lives as long as the request, whatever becomes of its place in the cache. */
+        file_ref(file);
+        if (arena_defer(&request->arena, release_file, (void *)(uintptr_t)file) < 0) {
+            file_unref(file);
+            return WEIR_FAILED;
+        }
+    }
+    *out = file;
+    return (flags & WEIR_FILE_TO_SEND) == 0 ? WEIR_NEXT
+                                            : warm(request, root, path, resume, file, finding);
+}
+
+enum weir_verdict
+weir_listing_find(struct weir_request *request, struct weir_root *root, struct weir_str path,
+        weir_request_fn *resume, const struct weir_listing **out)
+{
+    struct file_cache *cache = request->engine->files;
+    if (cache == NULL) {
+        return WEIR_FAILED;
+    }
+    struct file_finding *finding = find(request, FINDING_LISTING, root, path);
+    if (finding != NULL) {
+        *out = finding->listing;
+        return finding->listing == NULL ? WEIR_FAILED : WEIR_NEXT;
+    }
+    finding = add(request, FINDING_LISTING, root, path);
+    if (finding == NULL) {
+        return WEIR_FAILED;
+    }
+    int r = file_cache_list(cache, root, path, &finding->waiter);
+    if (r == -EINVAL) {
+        finding->listing = &listing_invalid;
+        *out = finding->listing;
+        return WEIR_NEXT;
+    }
+    return suspend(finding, r, resume);
+}
