@@ -269,6 +269,20 @@ json_schema_option(struct emit *emit, const struct weir_option *option, bool may
     emit_object_end(emit);
 }
 
+static void
+emit_required(struct emit *emit, const struct weir_options *options)
+{
+    emit_key(emit, "required");
+    emit_list_begin(emit);
+    for (size_t i = 0; i < options->count; i++) {
+        const struct weir_option *option = schema_option(options, i);
+        if (option->required) {
+            emit_string(emit, weir_str_from(schema_key(option)));
+        }
+    }
+    emit_list_end(emit);
+}
+
 void
 json_schema_object(struct emit *emit, const struct weir_options *options, const char *level,
         json_schema_any_fn *any, bool may_be_null)
@@ -291,6 +305,10 @@ json_schema_object(struct emit *emit, const struct weir_options *options, const 
         }
     }
     emit_object_end(emit);
+    if (level != NULL) {
+        /* In layers of a handler's options nothing is: another layer may give it. */
+        emit_required(emit, options);
+    }
     emit_key(emit, "patternProperties");
     emit_object_begin(emit);
     emit_member_bool(emit, "^x-", true);

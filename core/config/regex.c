@@ -97,6 +97,21 @@ regex_text(const struct weir_regex *regex)
     return regex->text;
 }
 
+bool
+regex_group_name(const struct weir_regex *regex, size_t nth, struct weir_str *out)
+{
+    uint32_t names = 0, entry_bytes = 0;
+    PCRE2_SPTR entry = NULL;
+    pcre2_pattern_info(regex->code, PCRE2_INFO_NAMECOUNT, &names);
+    if (nth >= names) {
+        return false;
+    }
+    pcre2_pattern_info(regex->code, PCRE2_INFO_NAMEENTRYSIZE, &entry_bytes);
+    pcre2_pattern_info(regex->code, PCRE2_INFO_NAMETABLE, &entry);
+    *out = weir_str_from((const char *)entry + nth * entry_bytes + 2);
+    return true;
+}
+
 static void
 collect(const struct weir_regex *regex, struct weir_str text, const PCRE2_SIZE *offsets,
         int groups, struct regex_capture *captures, size_t *count)

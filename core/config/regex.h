@@ -26,6 +26,9 @@ WEIR_MUST_USE int regex_compile(struct arena *arena, struct weir_str expression,
 /* As it was written. */
 struct weir_str regex_text(const struct weir_regex *regex);
 
+/* The nth (from 0) name of a group; false past the last. */
+bool regex_group_name(const struct weir_regex *regex, size_t nth, struct weir_str *out);
+
 /* Matches and writes at most *count of the named groups that took part; *count becomes how
  * many. False also when the match took too many steps or there is no memory. */
 bool regex_match(const struct weir_regex *regex, struct weir_str text,

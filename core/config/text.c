@@ -27,7 +27,9 @@ struct reader {
 static struct config_place
 place_of(const struct reader *reader, size_t offset, size_t length)
 {
-    return (struct config_place){ reader->source, (uint32_t)offset, (uint32_t)length };
+    size_t left = reader->len - offset; /* what is missing stands after the last byte */
+    return (struct config_place){ reader->source, (uint32_t)offset,
+        (uint32_t)(length < left ? length : left) };
 }
 
 /* Reports the one syntax mistake of a file, what follows it makes no sense. */

@@ -1220,3 +1220,88 @@ route_find(const struct route_table *table, const struct route_request *request,
     }
     return true;
 }
+
+/* What a route captures */
+
+/* Calls visit() with each name; stops and says true when that does. */
+typedef bool name_fn(void *context, struct weir_str name);
+
+static bool
+visit_names(const struct matcher *matcher, name_fn *visit, void *context)
+{
+    for (size_t i = 0; i < matcher->count; i++) {
+        const struct alternative *alternative = &matcher->alternatives[i];
+        for (size_t j = 0; j < alternative->patterns_count; j++) {
+            const struct pattern *pattern = &alternative->patterns[j];
+            for (size_t k = 0; k < pattern->count; k++) {
+                if (pattern->segments[k].is_capture &&
+                        visit(context, pattern->segments[k].text)) {
+                    return true;
+                }
+            }
+            if (pattern->tail_name.len > 0 && visit(context, pattern->tail_name)) {
+                return true;
+            }
+        }
+        for (size_t j = 0; j < alternative->conditions_count; j++) {
+            const struct condition *condition = &alternative->conditions[j];
+            for (size_t k = 0; condition->kind == CONDITION_REGEX && k < condition->count;
+                    k++) {
+                struct weir_str name;
+                for (size_t n = 0; regex_group_name(condition->regexes[k], n, &name); n++) {
+                    if (visit(context, name)) {
+                        return true;
+                    }
+                }
+            }
+        }
+    }
+    return false;
+}
+
+/* Visits the names of rule `id` and of those around it; a rule without matcher is a yes. */
+static bool
+visit_rule(const struct route_table *table, uint32_t id, name_fn *visit, void *context)
+{
+    while (table != NULL) {
+        /* Ids count parents before their children, so it is in the last that begins before. */
+        const struct rule *around = NULL;
+        for (size_t i = 0; i < table->rules_count && table->rules[i].id <= id; i++) {
+            around = &table->rules[i];
+        }
+        if (around == NULL) {
+            return false;
+        }
+        if (around->matcher == NULL || visit_names(around->matcher, visit, context)) {
+            return true;
+        }
+        table = around->id == id ? NULL : around->children;
+    }
+    return false;
+}
+
+static bool
+is_name(void *context, struct weir_str name)
+{
+    return weir_str_eq(*(const struct weir_str *)context, name);
+}
+
+static bool
+offer_name(void *context, struct weir_str name)
+{
+    suggestion_offer(context, name);
+    return false;
+}
+
+bool
+route_has_capture(const struct route_table *table, uint32_t id, struct weir_str name)
+{
+    return visit_rule(table, id, is_name, &name);
+}
+
+void
+route_offer_captures(const struct route_table *table, uint32_t id,
+        struct suggestion *suggestion)
+{
+    visit_rule(table, id, offer_name, suggestion);
+}

@@ -67,6 +67,14 @@ const struct route_table *route_table_new(struct schema *schema, const struct ro
 bool route_find(const struct route_table *table, const struct route_request *request,
         struct route_match *match);
 
+/* A pattern or expression of rule `id`, or of a rule around it, names the capture. True also
+ * when that cannot be told, since a mistake in them was reported. */
+bool route_has_capture(const struct route_table *table, uint32_t id, struct weir_str name);
+
+/* Offers all that it does have. */
+void route_offer_captures(const struct route_table *table, uint32_t id,
+        struct suggestion *suggestion);
+
 /* Keys of a `match` object, for the schema of the configuration. */
 extern const struct weir_options route_match_options;
 

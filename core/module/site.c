@@ -14,6 +14,7 @@
 #include "config/resolve.h"
 #include "config/schema.h"
 #include "http/field.h"
+#include "module/captures.h"
 #include "module/loader.h"
 #include "module/site_tables.h"
 #include "module/site_uses.h"
@@ -394,11 +395,21 @@ address_key(struct builder *builder, const struct addr *addr)
     return key;
 }
 
+/* The system chooses the port: each such address is another. */
+static bool
+is_any_port(const struct addr *addr)
+{
+    return addr->sa.sa_family != AF_UNIX && addr_port(addr) == 0;
+}
+
 /* Enters a new listener; false and a report when its address is taken. */
 static bool
 enter_address(struct builder *builder, struct gathering *gathering,
         const struct config_value *address)
 {
+    if (is_any_port(&gathering->listener->addr)) {
+        return true;
+    }
     struct weir_str key = address_key(builder, &gathering->listener->addr);
     if (key.ptr == NULL) {
         return false;
@@ -555,13 +566,15 @@ find_listener(struct builder *builder, const struct config_value *value)
     if (!read_address(builder, value, &addr)) {
         return NULL;
     }
-    struct weir_str key = address_key(builder, &addr);
-    struct gathering *found = key.ptr == NULL ? NULL : map_find(&builder->by_address, key);
+    bool is_own = is_any_port(&addr);
+    struct weir_str key = is_own ? WEIR_STR("") : address_key(builder, &addr);
+    struct gathering *found = key.ptr == NULL || is_own ? NULL
+                                                        : map_find(&builder->by_address, key);
     if (key.ptr == NULL || found != NULL) {
         return found;
     }
     struct gathering *gathering = gathering_new(builder);
-    if (gathering == NULL || map_set(&builder->by_address, key, gathering) < 0) {
+    if (gathering == NULL || (!is_own && map_set(&builder->by_address, key, gathering) < 0)) {
         out_of_memory(builder);
         return NULL;
     }
@@ -723,6 +736,16 @@ route_name(struct builder *builder, const struct config_value *where)
 }
 
 static void
+check_captures(struct builder *builder, const struct site_server *server,
+        const struct site_route *route, const struct site_uses *uses)
+{
+    for (size_t i = 0; i < uses->count && !builder->schema.no_memory; i++) {
+        captures_check(&builder->schema, server->table, route->id, route->where,
+                &uses->items[i].conf->handler->options, uses->items[i].merged);
+    }
+}
+
+static void
 build_route(struct builder *builder, const struct plan_route *plan, struct site_route *routes,
         uint32_t id, const struct site_server *server)
 {
@@ -744,6 +767,8 @@ build_route(struct builder *builder, const struct plan_route *plan, struct site_
     } else if (parent != NULL) {
         route->handle = parent->handle;
     }
+    check_captures(builder, server, route, &route->uses);
+    check_captures(builder, server, route, &route->handle);
 }
 
 static struct site_server *

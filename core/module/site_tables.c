@@ -6,6 +6,10 @@
     {                                                         \
         .type = SCHEMA_ANY, .field = (name_), .help = (help_) \
     }
+#define NEEDED(name_, help_)                                                    \
+    {                                                                           \
+        .type = SCHEMA_ANY, .field = (name_), .help = (help_), .required = true \
+    }
 #define LATER(name_, help_)                                            \
     {                                                                  \
         .type = SCHEMA_NOT_IN_BUILD, .field = (name_), .help = (help_) \
@@ -92,7 +96,7 @@ static const struct weir_option control[] = {
 };
 
 static const struct weir_option module[] = {
-    ANY("name", "Name of the module: NAME.so in the module directory"),
+    NEEDED("name", "Name of the module: NAME.so in the module directory"),
     ANY("path", "File of the module, instead"),
     LATER("sha256", "a later version checks sums of modules"),
     ANY("options", "The module's own, for the whole process"),
@@ -109,7 +113,7 @@ static const struct weir_option defaults[] = {
 };
 
 static const struct weir_option listener[] = {
-    ANY("address",
+    NEEDED("address",
             "\":8080\", \"127.0.0.1:8080\", \"[::1]:8080\", \"unix:/path\", \"@abstract\""),
     WEIR_STRING(struct listener_conf, mode, .preset = "0660",
             .help = "Permissions of a Unix socket, octal"),
@@ -124,7 +128,7 @@ static const struct weir_option listener[] = {
 
 static const struct weir_option server[] = {
     ANY("name", "For logs and metrics"),
-    ANY("listen", "Addresses, or names of listeners; one or a list"),
+    NEEDED("listen", "Addresses, or names of listeners; one or a list"),
     ANY("host", "Names it answers to; *.suffix among them; any unless given"),
     LATER("tls", "a later version speaks TLS"),
     ANY("trust", "Whom to believe about the client's address"),

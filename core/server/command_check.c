@@ -65,6 +65,14 @@ command_load(const char *file, enum diagnostic_format format, struct site **out)
     return r == -ENOMEM || !has_shown ? no_memory() : EXIT_CONFIGURATION;
 }
 
+void
+command_bad_option(const char *command, char **argv)
+{
+    fprintf(stderr, "weir %s: the option %s is unknown, or its value is missing\n", command,
+            argv[optind - 1]);
+    fprintf(stderr, "Try: weir %s --help\n", command);
+}
+
 static void
 help(FILE *stream)
 {
@@ -113,6 +121,7 @@ command_check(int argc, char **argv)
     bool is_quiet = false;
     int option;
     optind = 0; /* glibc: begin anew */
+    opterr = 0; /* it would say "check", not "weir check" */
     while ((option = getopt_long(argc, argv, "c:f:qh", options, NULL)) != -1) {
         if (option == 'c') {
             file = optarg;
@@ -128,7 +137,7 @@ command_check(int argc, char **argv)
             help(stdout);
             return 0;
         } else {
-            help(stderr);
+            command_bad_option("check", argv);
             return EXIT_USAGE_ERROR;
         }
     }

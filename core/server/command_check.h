@@ -16,4 +16,7 @@
 WEIR_MUST_USE int command_load(const char *file, enum diagnostic_format format,
         struct site **out);
 
+/* After getopt_long() answered '?': says which argument of `command` is wrong. */
+void command_bad_option(const char *command, char **argv);
+
 #endif

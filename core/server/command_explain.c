@@ -612,6 +612,7 @@ command_explain(int argc, char **argv)
     const char *file = COMMAND_CONFIG_FILE;
     int option;
     optind = 0; /* glibc: begin anew */
+    opterr = 0; /* it would say "explain", not "weir explain" */
     while ((option = getopt_long(argc, argv, "c:H:h", long_options, NULL)) != -1) {
         if (option == 'c') {
             file = optarg;
@@ -625,7 +626,7 @@ command_explain(int argc, char **argv)
             help(stdout);
             return 0;
         } else {
-            help(stderr);
+            command_bad_option("explain", argv);
             return EXIT_USAGE_ERROR;
         }
     }

@@ -273,9 +273,14 @@ command_schema(int argc, char **argv)
     };
     int option;
     optind = 0; /* glibc: begin anew */
+    opterr = 0; /* it would say "schema", not "weir schema" */
     while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        help(option == 'h' ? stdout : stderr);
-        return option == 'h' ? 0 : EXIT_USAGE_ERROR;
+        if (option != 'h') {
+            command_bad_option("schema", argv);
+            return EXIT_USAGE_ERROR;
+        }
+        help(stdout);
+        return EXIT_OK;
     }
     if (optind < argc) {
         fprintf(stderr, "weir schema: unexpected \"%s\"\n", argv[optind]);

@@ -247,7 +247,6 @@ def test_what_can_never_work_is_refused(weir, document, says):
     running.wait_for_line(says)
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="a capture that no pattern of the route has is taken as empty")
 def test_a_capture_that_the_pattern_does_not_have_is_refused(weir):
     """CONFIG.md, variables: an unknown name is an error."""
     running = weir(site(route("/a/{id}", "{path.idd}")), listeners=0)

@@ -263,7 +263,6 @@ def test_both_versions_may_have_the_same_port_apart(weir, raw):
     assert raw(second).send(get("/")).read().body == b"6"
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="port 0 is taken for one address that is given twice")
 def test_any_port_twice_is_two_ports(weir):
     running = weir(site(listen=["127.0.0.1:0", "127.0.0.1:0"]), listeners=0)
     running.wait(lambda: len(running.addresses) == 2)

@@ -23,23 +23,23 @@ static const struct {
     int want;
     const char *message, *note, *hint; /* parts of what is said */
 } files[] = {
-    { "a module as it should be", "odd_good.so", 0, NULL, NULL, NULL },
-    { "an older module, whose tables are shorter", "odd_older.so", 0, NULL, NULL, NULL },
-    { "something else under the symbol", "odd_magic.so", -EINVAL, "no module of Weir",
+    { "a module as it should be", "libodd_good.so", 0, NULL, NULL, NULL },
+    { "an older module, whose tables are shorter", "libodd_older.so", 0, NULL, NULL, NULL },
+    { "something else under the symbol", "libodd_magic.so", -EINVAL, "no module of Weir",
             "expected the number 0x72696577", "rebuild" },
-    { "another ABI", "odd_abi.so", -EINVAL, "another Weir", "expected ABI 1, found ABI 2",
+    { "another ABI", "libodd_abi.so", -EINVAL, "another Weir", "expected ABI 1, found ABI 2",
             "install the Weir it was built for" },
-    { "a newer module", "odd_newer.so", -EINVAL, "a newer Weir", "this Weir knows",
+    { "a newer module", "libodd_newer.so", -EINVAL, "a newer Weir", "this Weir knows",
             "install a newer Weir" },
-    { "a hook without function", "odd_hookless.so", -EINVAL, "hook 0 of its handler \"odd\"",
+    { "a hook without function", "libodd_hookless.so", -EINVAL, "hook 0 of its handler \"odd\"",
             "function", "rebuild" },
-    { "too small to be a table", "odd_tiny.so", -EINVAL, "no module of Weir", "too small",
+    { "too small to be a table", "libodd_tiny.so", -EINVAL, "no module of Weir", "too small",
             "rebuild" },
-    { "a preset that does not read", "odd_preset.so", -EINVAL, "handler \"odd\" are wrong",
+    { "a preset that does not read", "libodd_preset.so", -EINVAL, "handler \"odd\" are wrong",
             "preset of option \"number\"", "rebuild" },
-    { "no table", "odd_symbol.so", -EINVAL, "is no module", "no symbol weir_module_v1",
+    { "no table", "libodd_symbol.so", -EINVAL, "is no module", "no symbol weir_module_v1",
             "is it a module" },
-    { "no file", "odd_missing.so", -ENOENT, NULL, NULL, NULL },
+    { "no file", "libodd_missing.so", -ENOENT, NULL, NULL, NULL },
     { "a directory", ".", -EINVAL, "no regular file", NULL, NULL },
     { "no shared object", "../odd_module.o.txt", -EINVAL, "cannot be loaded", NULL, NULL },
 };
@@ -79,7 +79,7 @@ START_TEST(brings_older_tables_to_the_size_it_knows)
     char path[PATH_MAX];
     const struct weir_module *module = NULL, *again = NULL;
     struct loader_mistake mistake;
-    build_path(path, "odd_older.so");
+    build_path(path, "libodd_older.so");
     ck_assert_int_eq(loader_open("odd", path, &module, &mistake), 0);
     ck_assert_ptr_null((void *)(uintptr_t)module->init);
     ck_assert_uint_eq(module->handlers.item_bytes, sizeof(struct weir_handler));
@@ -99,7 +99,7 @@ START_TEST(tells_a_module_by_its_name)
     char path[PATH_MAX];
     const struct weir_module *module;
     struct loader_mistake mistake;
-    build_path(path, "odd_good.so");
+    build_path(path, "libodd_good.so");
     ck_assert_int_eq(loader_open("other", path, &module, &mistake), -EINVAL);
     ck_assert_ptr_nonnull(strstr(mistake.message, "holds the module \"odd\""));
     ck_assert_ptr_nonnull(strstr(mistake.hint, "declare it as \"odd\""));
@@ -114,10 +114,10 @@ START_TEST(finds_modules_by_name_in_its_directory)
     build_path(path, "");
     setenv("WEIR_MODULE_DIR", path, 1);
     sample_modules_register(false);
-    ck_assert(loader_is_installed("odd_good"));
+    ck_assert(loader_is_installed("libodd_good"));
     ck_assert(loader_is_installed("probe"));
     ck_assert(!loader_is_installed("none"));
-    ck_assert(!loader_is_installed("../support/.libs/odd_good"));
+    ck_assert(!loader_is_installed("../support/.libs/libodd_good"));
     ck_assert_int_eq(loader_open("none", NULL, &module, &mistake), -ENOENT);
     ck_assert_int_eq(loader_open("../x", NULL, &module, &mistake), -ENOENT);
     ck_assert_int_eq(loader_open("probe", NULL, &module, &mistake), 0);
@@ -130,7 +130,7 @@ count_name(void *context, const char *name)
 {
     int *counts = context;
     counts[0] += strcmp(name, "probe") == 0;
-    counts[1] += strcmp(name, "odd_good") == 0;
+    counts[1] += strcmp(name, "libodd_good") == 0;
 }
 
 START_TEST(names_what_is_installed_each_once)
@@ -152,7 +152,7 @@ START_TEST(refuses_a_file_that_everybody_may_write)
     char path[PATH_MAX], copy[] = "/tmp/weir-loader-XXXXXX";
     const struct weir_module *module;
     struct loader_mistake mistake;
-    build_path(path, "odd_good.so");
+    build_path(path, "libodd_good.so");
     int fd = mkstemp(copy);
     ck_assert_int_ne(fd, -1);
     close(fd);
@@ -173,7 +173,7 @@ open_all(void)
     char path[PATH_MAX];
     const struct weir_module *module;
     struct loader_mistake mistake;
-    build_path(path, "odd_good.so");
+    build_path(path, "libodd_good.so");
     int r = loader_open("odd", path, &module, &mistake);
     ck_assert(r == 0 || r == -ENOMEM || r == -EINVAL);
     int counts[2];
