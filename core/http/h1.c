@@ -109,8 +109,9 @@ struct h1_conn {
     struct carrier carrier;
     struct loop_task task;
     struct coarse_timer timer;
-    struct weir_request *request;  /* owned; in HEAD and EXCHANGE, else NULL */
-    struct weir_request *answered; /* owned: answers in the output, oldest first */
+    const struct http_timeouts *timeouts; /* borrowed: those of the last request's route */
+    struct weir_request *request;         /* owned; in HEAD and EXCHANGE, else NULL */
+    struct weir_request *answered;        /* owned: answers in the output, oldest first */
     struct weir_request **answered_end;
     struct chunked *chunked; /* of the body that is arriving; in the request's arena */
     struct rest {
@@ -373,6 +374,11 @@ step_idle(struct turn *turn)
         turn->must_yield = true;
         return STEP_WAIT;
     }
+    /* No more than one large answer stands in memory for a client that does not read (F13). */
+    if (turn->output.queue.bytes > ENGINE_OUTPUT_BYTES &&
+            output_flush(&turn->output) != OUTPUT_SENT) {
+        return STEP_WAIT;
+    }
     switch (fill(turn)) {
     case FILLED:
         break; /* also when stopping: what has arrived is answered (F70) */
@@ -419,9 +425,7 @@ begin_exchange(struct h1_conn *conn)
             conn->close_reason = H1_CLOSE_REFUSED;
         }
     }
-    conn->is_last = is_refused || !request->head.keep_alive || conn->engine->is_draining ||
-            conn->is_stopping ||
-            conn->requests >= conn->settings->limits.requests_per_connection;
+    conn->is_last = is_refused || !request->head.keep_alive;
     conn->body_left_bytes = request->head.body_bytes;
     conn->chunked = NULL;
     conn->sent_continue = !request->head.expects_continue;
@@ -696,6 +700,7 @@ end_exchange(struct turn *turn)
     *conn->answered_end = request;
     conn->answered_end = &request->next;
     conn->request = NULL;
+    conn->timeouts = request->timeouts;
     conn->chunked = NULL;
     conn->since_ns = now_ns(conn);
     if (conn->is_last) {
@@ -705,6 +710,21 @@ end_exchange(struct turn *turn)
         enter(conn, has_unread_body ? H1_DISCARD : H1_IDLE);
     }
     return STEP_AGAIN;
+}
+
+/* The server stops, or this connection was asked to. */
+static bool
+is_leaving(const struct h1_conn *conn)
+{
+    return conn->engine->is_draining || conn->is_stopping;
+}
+
+/* Whether the client has sent more than this request already: a client that pipelined gets its
+ * answers before the connection ends (F74). */
+static bool
+has_further_input(struct turn *turn)
+{
+    return turn->conn->request->in.ended && fill(turn) == FILLED;
 }
 
 static enum step_result
@@ -727,6 +747,8 @@ step_exchange(struct turn *turn)
         return has_changed ? STEP_AGAIN : STEP_WAIT; /* reading does not wait for the output */
     }
     if (!conn->reply.has_head) {
+        conn->is_last |= conn->requests >= request->limits->requests_per_connection ||
+                (is_leaving(conn) && !has_further_input(turn));
         bool reads_no_more = !request->in.wanted || reply_is_ended(&request->reply);
         conn->is_last |= request->reply.close || h1_reply_needs_close(request) ||
                 (reads_no_more && !can_discard(conn));
@@ -924,7 +946,8 @@ sooner(struct limit *limit, uint64_t deadline, enum h1_close reason)
 static struct limit
 next_limit(const struct h1_conn *conn)
 {
-    const struct http_timeouts *timeouts = &conn->settings->timeouts;
+    const struct http_timeouts *timeouts = conn->state == H1_EXCHANGE ? conn->request->timeouts
+                                                                      : conn->timeouts;
     struct limit limit = { CLOCK_NEVER, H1_CLOSE_IDLE };
     bool has_unsent = conn->output.unsent != NULL;
     if (has_unsent) {
@@ -1107,8 +1130,6 @@ on_stop(struct carrier *carrier, bool now)
         conn->may_read = true;
         conn->since_ns = now_ns(conn);
         loop_defer(conn->engine->loop, &conn->task);
-    } else if (!conn->reply.has_head) {
-        conn->is_last = true;
     }
 }
 
@@ -1143,6 +1164,7 @@ h1_conn_new(struct engine *engine, const struct h1_settings *settings, const str
     memset(conn, 0, offsetof(struct h1_conn, stream_memory));
     conn->engine = engine;
     conn->settings = settings;
+    conn->timeouts = &settings->timeouts;
     conn->peer = addr_to_ip(peer);
     conn->state = H1_IDLE;
     conn->answered_end = &conn->answered;

@@ -250,6 +250,7 @@ begin_route(struct weir_request *request, struct course *course)
     if (request->head.body == HEAD_BODY_LENGTH &&
             request->head.body_bytes > request->limits->body_bytes) {
         answer(request, 413);
+        request->reply.close = true; /* nothing more of it is interpreted (HTTP.md) */
     } else if (set_body_filters(request, course) < 0) {
         answer(request, 503);
     }

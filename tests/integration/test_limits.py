@@ -98,8 +98,6 @@ def test_a_body_above_the_limit_is_413_before_it_is_sent(weir, raw):
     refused(raw(running), post("/hello", 1_000_000), 413)
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="a 413 whose body is at most 256k long keeps the connection and "
-                   "reads on: h1.c's can_discard() does not ask whether the request was refused")
 def test_a_body_a_little_above_the_limit_ends_the_connection(weir, raw):
     """HTTP.md, framing: after an error answer nothing more is interpreted."""
     refused(raw(weir(limited({"body": "1k"}))), post("/hello", 1025), 413)
@@ -319,7 +317,6 @@ def on_one_listener(**first):
                 top={"listeners": {"both": {"address": "127.0.0.1:0"}}})
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="h1.c asks the listener's settings for requests_per_connection")
 def test_a_server_has_a_number_of_requests_per_connection_of_its_own(weir, raw):
     """CONFIG.md, Inheritance 4."""
     running = weir(on_one_listener(limits={"requests_per_connection": 2}))
@@ -328,7 +325,6 @@ def test_a_server_has_a_number_of_requests_per_connection_of_its_own(weir, raw):
         assert [connection.send(get(host="b")).read().field("connection") for _ in range(5)] == [None] * 5
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="h1.c asks the listener's settings for timeouts.keepalive")
 def test_a_server_has_a_keepalive_timeout_of_its_own(weir, raw):
     running = weir(on_one_listener(timeouts={"keepalive": "1s"}))
     other = raw(running)

@@ -181,8 +181,7 @@ def resident_bytes(pid):
 
 @pytest.mark.parametrize("count", [
     1,
-    pytest.param(100, marks=pytest.mark.xfail(raises=AssertionError, reason="step_idle() begins up to "
-                 "limits.pipeline requests of a turn before it writes: their answers stand in memory together")),
+    100,
 ])
 def test_a_reader_that_does_not_read_costs_little_memory(weir, raw, count):
     """F13, DESIGN.md section 1, 4: what waits for a slow client is bounded, however much it asked."""
