@@ -429,6 +429,18 @@ has_token(const struct head *head, enum field_id id, struct weir_str token)
     return false;
 }
 
+static bool
+all_expect_continue(const struct head *head)
+{
+    for (uint32_t i = find_index(head, FIELD_EXPECT); i < head->field_count; i++) {
+        if (head->fields[i].id == FIELD_EXPECT &&
+                !weir_str_eq_icase(head_field_value(head, i), WEIR_STR("100-continue"))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* What the fields mean for this message's framing and for its connection. */
 static enum head_refusal
 judge(struct head *head)
@@ -455,11 +467,9 @@ judge(struct head *head)
             head->keep_alive = false;
         }
     }
-    if (head->first[FIELD_EXPECT] != 0 && head->minor == 1) {
-        if (!weir_str_eq_icase(head_find(head, FIELD_EXPECT), WEIR_STR("100-continue"))) {
-            return HEAD_BAD_EXPECT;
-        }
-        head->expects_continue = true;
+    head->expects_continue = head->first[FIELD_EXPECT] != 0 && head->minor == 1;
+    if (head->expects_continue && !all_expect_continue(head)) {
+        return HEAD_BAD_EXPECT;
     }
     head->wants_trailers = head->minor == 1 && head->first[FIELD_TE] != 0 &&
             has_token(head, FIELD_TE, WEIR_STR("trailers"));

@@ -180,6 +180,16 @@ memory_stream_fini(struct memory_stream *memory)
 }
 
 void
+memory_stream_reserve(struct memory_stream *memory, size_t bytes)
+{
+    char *unused;
+    int r = buf_reserve(&memory->incoming, bytes, &unused);
+    WEIR_ASSERT(r == 0);
+    r = buf_reserve(&memory->received, bytes, &unused);
+    WEIR_ASSERT(r == 0);
+}
+
+void
 memory_stream_send(struct memory_stream *memory, struct weir_str bytes)
 {
     WEIR_ASSERT(!memory->peer_ended && !memory->peer_reset);

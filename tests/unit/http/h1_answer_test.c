@@ -1,0 +1,541 @@
+/* SPDX-License-Identifier: MIT */
+/* What stands on the wire: framing for each method, status and version, 100 Continue, early
+ * hints, trailers; and what an answer costs. */
+#include <errno.h>
+#include <stdio.h>
+
+#include <weir/reply.h>
+#include <weir/request.h>
+
+#include "http/h1.h"
+#include "http/request.h"
+#include "support/rig.h"
+#include "support/unit.h"
+
+#define CRLF "\r\n"
+#define GET  "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
+
+#define SEND(rig, literal) rig_send((rig), WEIR_STR(literal))
+#define ROWS(cases)        (int)(sizeof(cases) / sizeof((cases)[0]))
+
+static struct rig *
+new_rig(void)
+{
+    static struct rig rig;
+    rig_init(&rig, NULL, 0);
+    return &rig;
+}
+
+/* What was received, with the values of Date and Server left out. */
+static const char *
+wire(const struct rig *rig)
+{
+    static char text[1 << 16];
+    struct weir_str bytes = rig_received(rig);
+    size_t at = 0;
+    while (bytes.len > 0) {
+        const char *lf = memchr(bytes.ptr, '\n', bytes.len);
+        size_t len = lf == NULL ? bytes.len : (size_t)(lf - bytes.ptr) + 1;
+        struct weir_str line = weir_str_make(bytes.ptr, len);
+        if (!weir_str_starts_with(line, WEIR_STR("Date: ")) &&
+                !weir_str_starts_with(line, WEIR_STR("Server: "))) {
+            ck_assert_uint_lt(at + len, sizeof(text));
+            memcpy(text + at, line.ptr, len);
+            at += len;
+        }
+        bytes.ptr += len;
+        bytes.len -= len;
+    }
+    text[at] = '\0';
+    return text;
+}
+
+/* ---- framing ----------------------------------------------------------------------------- */
+
+static const struct {
+    const char *why, *request, *want;
+    bool closes;
+} cases[] = {
+    { "a known length", GET,
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello",
+            false },
+    { "HEAD has the length of GET and no body (F47)", "HEAD /hello HTTP/1.1\r\nHost: a\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\n", false },
+    { "HEAD of an unknown length has none",
+            "HEAD /chunks/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx",
+            "HTTP/1.1 200 OK\r\n\r\n", false },
+    { "204 has neither body nor length (RFC 9110 8.6)",
+            "GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n",
+            "HTTP/1.1 204 No Content\r\nContent-Type: text/plain\r\n\r\n", false },
+    { "304 has no body", "GET /status/304 HTTP/1.1\r\nHost: a\r\n\r\n",
+            "HTTP/1.1 304 Not Modified\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n",
+            false },
+    { "a length that is known by the time that the head leaves",
+            "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", false },
+    { "HTTP/1.0 that is kept is told so (F48)",
+            "GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n"
+            "Connection: keep-alive\r\n\r\nhello",
+            false },
+    { "more than declared is cut, and the head says that the connection closes (F49)",
+            "GET /over HTTP/1.1\r\nHost: a\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n12345", true },
+    { "HEAD of more than declared", "HEAD /over HTTP/1.1\r\nHost: a\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n", true },
+    { "no length above what is declared", "HEAD /short HTTP/1.1\r\nHost: a\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", false },
+    { "hop-by-hop fields of a module are dropped (F51)", "GET /hop HTTP/1.1\r\nHost: a\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false },
+    { "its close closes", "GET /close HTTP/1.1\r\nHost: a\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", true },
+    { "a body that nobody reads and cannot be skipped closes, and the head says so",
+            "POST /ignore HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n"
+            "Connection: close\r\n\r\nhello",
+            true },
+};
+
+START_TEST(frames_each_answer_by_the_rules)
+{
+    struct rig *rig = new_rig();
+    rig_connect(rig);
+    rig_send(rig, weir_str_from(cases[_i].request));
+    ck_assert_msg(strcmp(wire(rig), cases[_i].want) == 0, "%s: %s", cases[_i].why, wire(rig));
+    bool has_closed = rig->stream.is_closed || rig->stream.is_shut_down;
+    ck_assert_msg(has_closed == cases[_i].closes, "%s: %s", cases[_i].why, wire(rig));
+    if (!has_closed) {
+        size_t before = rig_received(rig).len;
+        SEND(rig, GET); /* the framing was right if this one is answered */
+        struct weir_str rest = rig_received(rig);
+        rest.ptr += before;
+        rest.len -= before;
+        struct rig_answer answer;
+        unit_check(rig_next_answer(&rest, false, &answer) && answer.is_complete &&
+                        weir_str_eq(answer.body, WEIR_STR("hello")),
+                cases[_i].why);
+    }
+    rig_fini(rig);
+}
+END_TEST
+
+START_TEST(streams_chunks_to_1_1_and_to_the_end_to_1_0)
+{
+    struct rig *rig = new_rig();
+    rig_connect(rig);
+    SEND(rig, "POST /chunks/2 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n");
+    ck_assert_str_eq(wire(rig),
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n>\r\n");
+    SEND(rig, "x");
+    ck_assert_str_eq(wire(rig),
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            "1\r\n>\r\n14\r\n01234567890123456789\r\n0\r\n\r\n");
+    ck_assert(!rig->stream.is_closed);
+
+    rig_connect(rig);
+    SEND(rig, "POST /chunks/2 HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\n");
+    SEND(rig, "x");
+    ck_assert_str_eq(wire(rig),
+            "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n>01234567890123456789");
+    ck_assert(rig->stream.is_closed || rig->stream.is_shut_down);
+    ck_assert(!rig->stream.was_reset);
+    rig_fini(rig);
+}
+END_TEST
+
+START_TEST(sends_trailers_to_those_that_asked)
+{
+    static const struct {
+        const char *request, *tail;
+    } rows[] = {
+        { "POST /trailer HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nContent-Length: 1\r\n\r\n",
+                "\r\n0\r\nX-Sum: 42\r\n\r\n" },
+        { "POST /trailer HTTP/1.1\r\nHost: a\r\nTE: gzip, trailers\r\nContent-Length: 1\r\n\r\n",
+                "\r\n0\r\nX-Sum: 42\r\n\r\n" },
+        { "POST /trailer HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n", "9\r\n0\r\n\r\n" },
+        { "POST /trailer HTTP/1.1\r\nHost: a\r\nTE: gzip\r\nContent-Length: 1\r\n\r\n",
+                "9\r\n0\r\n\r\n" },
+        { "POST /trailer HTTP/1.0\r\nTE: trailers\r\nContent-Length: 1\r\n\r\n", "456789" },
+    };
+    struct rig *rig = new_rig();
+    rig_connect(rig);
+    rig_send(rig, weir_str_from(rows[_i].request));
+    SEND(rig, "x");
+    struct weir_str all = rig_received(rig);
+    size_t len = strlen(rows[_i].tail);
+    ck_assert_uint_gt(all.len, len);
+    ck_assert_msg(memcmp(all.ptr + all.len - len, rows[_i].tail, len) == 0, "%s", wire(rig));
+    rig_fini(rig);
+}
+END_TEST
+
+START_TEST(tells_the_date_of_each_second)
+{
+    struct rig *rig = new_rig();
+    rig_connect(rig);
+    SEND(rig, GET);
+    struct weir_str rest = rig_received(rig);
+    struct rig_answer answer;
+    ck_assert(rig_next_answer(&rest, false, &answer));
+    ck_assert(weir_str_eq(rig_field(answer.head, "date"),
+            WEIR_STR("Sun, 06 Nov 1994 08:49:37 GMT")));
+    rig_pass(rig, 1);
+    size_t before = rig_received(rig).len;
+    SEND(rig, GET);
+    rest = rig_received(rig);
+    rest.ptr += before;
+    rest.len -= before;
+    ck_assert(rig_next_answer(&rest, false, &answer));
+    ck_assert(weir_str_eq(rig_field(answer.head, "date"),
+            WEIR_STR("Sun, 06 Nov 1994 08:49:38 GMT")));
+    rig_fini(rig);
+}
+END_TEST
+
+/* ---- 100 Continue (F39) ------------------------------------------------------------------ */
+
+#define EXPECT "Expect: 100-continue\r\n"
+
+static const struct {
+    const char *why, *head, *body;
+    bool gets_100;
+} expect_cases[] = {
+    { "when the body is wanted",
+            "POST /sink HTTP/1.1\r\nHost: a\r\n" EXPECT "Content-Length: 5\r\n\r\n", "hello",
+            true },
+    { "also where the answer has begun and waits for it",
+            "POST /echo HTTP/1.1\r\nHost: a\r\n" EXPECT "Content-Length: 5\r\n\r\n", "hello",
+            true },
+    { "also chunked",
+            "POST /sink HTTP/1.1\r\nHost: a\r\n" EXPECT "Transfer-Encoding: chunked\r\n\r\n",
+            "5\r\nhello\r\n0\r\n\r\n", true },
+    { "not unless asked for", "POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n",
+            "hello", false },
+    { "not to HTTP/1.0", "POST /sink HTTP/1.0\r\n" EXPECT "Content-Length: 5\r\n\r\n", "hello",
+            false },
+    { "not when nobody wants it",
+            "POST /ignore HTTP/1.1\r\nHost: a\r\n" EXPECT "Content-Length: 5\r\n\r\n", NULL,
+            false },
+    { "not before a refusal",
+            "POST /sink HTTP/1.1\r\nHost: a\r\n" EXPECT "Content-Length: 5000000\r\n\r\n", NULL,
+            false },
+    { "not before a 404",
+            "POST /elsewhere HTTP/1.1\r\nHost: a\r\n" EXPECT "Content-Length: 5\r\n\r\n", NULL,
+            false },
+    { "not when there is no body", "POST /sink HTTP/1.1\r\nHost: a\r\n" EXPECT "\r\n", "",
+            false },
+    { "not when bytes arrive with the head",
+            "POST /sink HTTP/1.1\r\nHost: a\r\n" EXPECT "Content-Length: 5\r\n\r\nh", "ello",
+            false },
+    { "not after the final head",
+            "POST /chunks/1 HTTP/1.1\r\nHost: a\r\n" EXPECT "Content-Length: 5\r\n\r\n",
+            "hello", false },
+};
+
+START_TEST(sends_100_continue_exactly_when_it_is_due)
+{
+    static const char continues[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct rig *rig = new_rig();
+    rig_connect(rig);
+    rig_send(rig, weir_str_from(expect_cases[_i].head));
+    struct weir_str all = rig_received(rig);
+    bool got = weir_str_starts_with(all, WEIR_STR("HTTP/1.1 100 Continue\r\n\r\n"));
+    ck_assert_msg(got == expect_cases[_i].gets_100, "%s: %s", expect_cases[_i].why, wire(rig));
+    if (expect_cases[_i].body == NULL) {
+        /* The client may or may not send it: the connection cannot be kept. */
+        unit_check(rig->stream.is_closed || rig->stream.is_shut_down, expect_cases[_i].why);
+    } else {
+        rig_send(rig, weir_str_from(expect_cases[_i].body));
+        SEND(rig, GET);
+        const char *text = wire(rig);
+        const char *second = strstr(text, continues);
+        second = second == NULL ? NULL : strstr(second + 1, continues);
+        unit_check(second == NULL, expect_cases[_i].why); /* once */
+        if (strstr(expect_cases[_i].head, "1.0\r") == NULL) {
+            ck_assert_msg(strlen(text) > 5 && strcmp(text + strlen(text) - 5, "hello") == 0,
+                    "%s: %s", expect_cases[_i].why, text);
+        }
+    }
+    rig_fini(rig);
+}
+END_TEST
+
+/* ---- interim answers --------------------------------------------------------------------- */
+
+static int hint_result;
+
+static enum weir_verdict
+hint(struct weir_request *request, const void *conf)
+{
+    (void)conf;
+    hint_result = weir_reply_hint(request, WEIR_STR("</a.css>; rel=preload"));
+    return WEIR_NEXT;
+}
+
+static enum weir_verdict
+hint_badly(struct weir_request *request, const void *conf)
+{
+    (void)conf;
+    hint_result = weir_reply_hint(request, WEIR_STR("</a.css>\r\nX: y"));
+    return WEIR_NEXT;
+}
+
+static const struct weir_hook hint_hooks[] = {
+    { .on = WEIR_ON_CONTENT, .request = hint },
+    { .on = WEIR_ON_LOG, .request = hint },
+};
+static const struct weir_hook bad_hint_hooks[] = {
+    { .on = WEIR_ON_CONTENT, .request = hint_badly },
+};
+static const struct weir_handler hints[] = {
+    { .name = "hints", .hooks = WEIR_HOOKS(hint_hooks) },
+    { .name = "bad-hints", .hooks = WEIR_HOOKS(bad_hint_hooks) },
+};
+
+START_TEST(sends_early_hints_before_the_head)
+{
+    struct rig rig;
+    rig_init(&rig, &hints[0], 1);
+    rig_connect(&rig);
+    SEND(&rig, GET);
+    ck_assert_str_eq(wire(&rig),
+            "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello");
+    ck_assert_int_eq(hint_result, -EALREADY); /* from the log hook */
+    rig_connect(&rig);
+    SEND(&rig, "GET /hello HTTP/1.0\r\n\r\n");
+    ck_assert_ptr_null(strstr(wire(&rig), "103"));
+    rig_fini(&rig);
+}
+END_TEST
+
+START_TEST(sends_no_hint_that_would_split)
+{
+    struct rig rig;
+    rig_init(&rig, &hints[1], 1);
+    rig_connect(&rig);
+    SEND(&rig, GET);
+    ck_assert_int_eq(hint_result, -EINVAL);
+    ck_assert_ptr_null(strstr(wire(&rig), "103"));
+    rig_fini(&rig);
+}
+END_TEST
+
+/* ---- large heads, many answers ----------------------------------------------------------- */
+
+static enum weir_verdict
+answer_many_fields(struct weir_request *request, const void *conf)
+{
+    (void)conf;
+    static char value[2000];
+    memset(value, 'v', sizeof(value));
+    if (weir_reply_begin(request, 200) < 0) {
+        return WEIR_FAILED;
+    }
+    for (int i = 0; i < 100; i++) {
+        if (weir_reply_add(request, WEIR_STR("X-Large"), weir_str_make(value, sizeof(value))) <
+                0) {
+            return WEIR_FAILED;
+        }
+    }
+    return weir_reply_write(request, WEIR_STR("end")) == 3 ? WEIR_DONE : WEIR_FAILED;
+}
+
+static const struct weir_hook many_hooks[] = { { .on = WEIR_ON_CONTENT,
+        .request = answer_many_fields } };
+static const struct weir_handler many_fields = { .name = "many",
+    .hooks = WEIR_HOOKS(many_hooks) };
+
+START_TEST(sends_heads_larger_than_its_buffer)
+{
+    struct rig rig;
+    rig_init(&rig, &many_fields, 1);
+    rig_connect(&rig);
+    rig.stream.allowed_bytes = 1000;
+    SEND(&rig, GET GET GET);
+    for (int i = 0; i < 100; i++) {
+        memory_stream_allow(&rig.stream, 10000);
+        rig_settle(&rig);
+    }
+    struct weir_str rest = rig_received(&rig);
+    struct rig_answer answer;
+    for (int i = 0; i < 3; i++) {
+        ck_assert(rig_next_answer(&rest, false, &answer) && answer.is_complete);
+        ck_assert_uint_gt(answer.head.len, 200000);
+        ck_assert(weir_str_eq(answer.body, WEIR_STR("end")));
+    }
+    ck_assert_uint_eq(rest.len, 0);
+    rig_fini(&rig);
+}
+END_TEST
+
+/* ---- cost -------------------------------------------------------------------------------- */
+
+static enum weir_verdict
+answer_statically(struct weir_request *request, const void *conf)
+{
+    (void)conf;
+    bool is_ok = weir_reply_begin(request, 200) == 0 &&
+            weir_reply_add(request, WEIR_STR("Content-Type"), WEIR_STR("text/plain")) == 0 &&
+            weir_reply_static(request, WEIR_STR("hello")) == 0 && weir_reply_end(request) == 0;
+    return is_ok ? WEIR_DONE : WEIR_FAILED;
+}
+
+static enum weir_verdict
+look(struct weir_request *request, const void *conf)
+{
+    (void)conf;
+    (void)weir_reply_status(request);
+    return WEIR_NEXT;
+}
+
+static const struct weir_hook static_hooks[] = {
+    { .on = WEIR_ON_HEAD, .request = look },
+    { .on = WEIR_ON_ACCESS, .request = look },
+    { .on = WEIR_ON_CONTENT, .request = answer_statically },
+    { .on = WEIR_ON_REPLY_HEAD, .request = look },
+    { .on = WEIR_ON_LOG, .request = look },
+};
+static const struct weir_handler static_handler = { .name = "static",
+    .hooks = WEIR_HOOKS(static_hooks) };
+
+START_TEST(answers_a_small_request_with_one_read_one_write_and_no_allocation)
+{
+    static struct rig its_rig;
+    struct rig *rig = &its_rig;
+    rig_init(rig, &static_handler, 1);
+    rig_connect(rig);
+    for (int i = 0; i < 3; i++) {
+        SEND(rig, GET); /* the first ones fill the spares */
+    }
+    unsigned reads = rig->stream.reads, writes = rig->stream.writes;
+    uint64_t begun = rig->engine.figures.requests_begun;
+    memory_stream_send(&rig->stream, WEIR_STR(GET));
+    memory_stream_reserve(&rig->stream, 4096);
+    uint64_t allocations = failalloc_count();
+    loop_turn(rig->loop, false);
+    ck_assert_uint_eq(failalloc_count() - allocations, 0);
+    ck_assert_uint_eq(rig->engine.figures.requests_begun - begun, 1);
+    ck_assert_uint_eq(rig->stream.reads - reads, 1);
+    ck_assert_uint_eq(rig->stream.writes - writes, 1);
+    rig_fini(rig);
+}
+END_TEST
+
+START_TEST(writes_once_for_sixteen_pipelined_requests)
+{
+    struct rig *rig = new_rig();
+    rig_connect(rig);
+    unsigned writes = rig->stream.writes;
+    SEND(rig, GET GET GET GET GET GET GET GET GET GET GET GET GET GET GET GET);
+    ck_assert_uint_eq(rig->stream.writes - writes, 1);
+    ck_assert_uint_eq(rig->ended[REQUEST_END_COMPLETE], 16);
+    rig_fini(rig);
+}
+END_TEST
+
+/* ---- memory ------------------------------------------------------------------------------ */
+
+static const char *const exchanges[] = {
+    GET GET GET,
+    "POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello" GET,
+    "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    "5\r\nhello\r\n0\r\nX: y\r\n\r\n" GET,
+    "POST /ignore HTTP/1.1\r\nHost: A.example.\r\nContent-Length: 5\r\n\r\nhello" GET,
+    "GET / HTTP/1.1\r\n\r\nrest",
+    "GET /chunks/100 HTTP/1.0\r\n\r\n",
+    "GET /trailer HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n" GET,
+    "GET /bytes/3000000 HTTP/1.1\r\nHost: a\r\n\r\n" GET,
+    "GET /%2e%2fhello?x HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n",
+    "POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
+    "POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+};
+
+/* One exchange with a slow reader, its `nth` allocation failing. False when the connection
+ * could not be made. */
+static bool
+exchange_slowly(struct rig *rig, const char *bytes, uint64_t nth)
+{
+    failalloc_fail_nth(0);
+    memory_stream_init(&rig->stream, rig->loop, h1_conn_on_event, NULL);
+    memory_stream_reserve(&rig->stream, 4 << 20);
+    failalloc_fail_nth(nth);
+    struct addr peer;
+    ck_assert_int_eq(addr_parse(WEIR_STR("192.0.2.1:4000"), &peer, NULL), 0);
+    struct h1_conn *conn = h1_conn_new(&rig->engine, &rig->settings, &peer);
+    if (conn == NULL) {
+        return false;
+    }
+    rig->closed = H1_OPEN;
+    rig->stream.stream.owner = conn;
+    rig->has_stream = true;
+    rig->stream.allowed_bytes = 60;
+    h1_conn_start(conn, &rig->stream.stream);
+    struct weir_str all = weir_str_from(bytes);
+    for (size_t at = 0; at < all.len; at += 40) {
+        rig_send(rig, weir_str_make(all.ptr + at, all.len - at < 40 ? all.len - at : 40));
+    }
+    memory_stream_allow(&rig->stream, UINT64_MAX);
+    rig_settle(rig);
+    return true;
+}
+
+/* Whichever allocation fails: an answer or a closed connection, what was sent is well-formed,
+ * nothing is lost (rig_fini() and the leak checker look), and the next connection is served. */
+START_TEST(survives_each_allocation_that_fails)
+{
+    struct rig *rig = new_rig();
+    rig_connect(rig);
+    UNIT_EACH_ALLOCATION_FAILS({
+        if (rig->has_stream && !rig->stream.is_closed) {
+            memory_stream_reset(&rig->stream);
+            rig_settle(rig);
+        }
+        memory_stream_fini(&rig->stream);
+        rig->has_stream = false;
+        bool is_served = exchange_slowly(rig, exchanges[_i], unit_nth);
+        struct weir_str rest = is_served ? rig_received(rig) : weir_str_make("", 0);
+        while (rest.len > 0) {
+            struct rig_answer answer;
+            bool is_head = rig_next_answer(&rest, false, &answer);
+            bool is_closed = rig->stream.is_closed || rig->stream.is_shut_down;
+            ck_assert_msg(is_head || is_closed, "%.*s", WEIR_STR_ARG(rest));
+            if (!is_head || !answer.is_complete) {
+                ck_assert(is_closed);
+                break;
+            }
+        }
+        ck_assert(!is_served || rig->stream.is_closed || rig->stream.is_shut_down ||
+                rig_received(rig).len > 0);
+    });
+    if (rig->has_stream && !rig->stream.is_closed) {
+        memory_stream_reset(&rig->stream);
+        rig_settle(rig);
+    }
+    rig_connect(rig);
+    SEND(rig, GET);
+    struct weir_str rest = rig_received(rig);
+    struct rig_answer answer;
+    ck_assert(rig_next_answer(&rest, false, &answer) && answer.is_complete);
+    rig_fini(rig);
+}
+END_TEST
+
+static void
+add_tests(TCase *tests)
+{
+    tcase_add_loop_test(tests, frames_each_answer_by_the_rules, 0, ROWS(cases));
+    tcase_add_test(tests, streams_chunks_to_1_1_and_to_the_end_to_1_0);
+    tcase_add_loop_test(tests, sends_trailers_to_those_that_asked, 0, 5);
+    tcase_add_test(tests, tells_the_date_of_each_second);
+    tcase_add_loop_test(tests, sends_100_continue_exactly_when_it_is_due, 0,
+            ROWS(expect_cases));
+    tcase_add_test(tests, sends_early_hints_before_the_head);
+    tcase_add_test(tests, sends_no_hint_that_would_split);
+    tcase_add_test(tests, sends_heads_larger_than_its_buffer);
+    tcase_add_test(tests, answers_a_small_request_with_one_read_one_write_and_no_allocation);
+    tcase_add_test(tests, writes_once_for_sixteen_pipelined_requests);
+    tcase_add_loop_test(tests, survives_each_allocation_that_fails, 0, ROWS(exchanges));
+}
+
+UNIT_MAIN("http/h1_answer", add_tests)
