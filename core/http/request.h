@@ -85,10 +85,10 @@ struct reply_field {
 struct reply {
     enum reply_state state;
     uint16_t status;
-    bool ended;       /* no body bytes follow */
-    bool close;       /* the module asked for `Connection: close` */
-    bool is_broken;   /* cannot be finished: the transport ends the connection */
-    bool was_invalid; /* a field was refused: it becomes a 500 */
+    bool ended;             /* no body bytes follow */
+    bool close;             /* the module asked for `Connection: close` */
+    bool is_broken;         /* cannot be finished: the transport ends the connection */
+    bool was_invalid;       /* a field was refused: it becomes a 500 */
     bool is_representation; /* http/representation.h settles conditions and ranges */
     uint32_t field_count, field_capacity;
     struct reply_field *fields; /* inline, then the arena's */
@@ -120,8 +120,8 @@ struct weir_request {
     struct head head;          /* when accepted */
     struct target target;
     struct weir_str host;                    /* as weir_request_host() */
-    struct addr_ip client; /* the peer, or whom a trusted one speaks for */
-    struct weir_str id;    /* empty until somebody asks for it */
+    struct addr_ip client;                   /* the peer, or whom a trusted one speaks for */
+    struct weir_str id;                      /* empty until somebody asks for it */
     struct weir_str server_name, route_name; /* the handler's, for logs and figures */
     struct request_body in;
     struct reply reply;
@@ -130,8 +130,8 @@ struct weir_request {
     bool is_gone; /* the client left: nothing that is written arrives */
     enum request_end end;
     uint64_t head_read_ns, sent_bytes;
-    struct weir_request *next; /* in a list of whoever holds it */
-    uint64_t sent_at;          /* the transport's: where in its output the answer ends */
+    struct weir_request *next;     /* in a list of whoever holds it */
+    uint64_t sent_at;              /* the transport's: where in its output the answer ends */
     struct file_finding *findings; /* module/file_find.c: files asked for, in the arena */
 
     struct head_reader reader; /* used while the head is read */

@@ -15,6 +15,7 @@
 #include "event/mailbox.h"
 #include "event/signal.h"
 #include "event/timer.h"
+#include "http/file_cache.h"
 #include "http/h1.h"
 #include "module/generation.h"
 #include "module/pools.h"
@@ -53,6 +54,7 @@ struct worker {
     struct mailbox *mailbox;      /* owned */
     struct wait_table *waits;     /* owned */
     struct pools *pools;          /* owned */
+    struct file_cache *files;     /* owned */
     struct signal_watch *signals; /* owned */
     struct timer drain_timer;
     struct door *doors; /* owned */
@@ -275,6 +277,14 @@ start_means(struct worker *worker)
     if (r == 0) {
         r = pools_new(worker->site, &worker->pools);
     }
+    if (r == 0) {
+        /* Disks are waited for in a pool of their own where one is named for it. */
+        struct pool *pool = pools_find(worker->pools, WEIR_STR("files"));
+        const struct file_cache_settings settings = FILE_CACHE_PRESET;
+        r = file_cache_new(worker->loop,
+                pool != NULL ? pool : pools_find(worker->pools, WEIR_STR("default")),
+                worker->mailbox, &settings, &worker->files);
+    }
     map->waits = worker->waits;
     map->pools = worker->pools;
     return r;
@@ -292,6 +302,7 @@ stop_means(struct worker *worker)
         loop_turn(worker->loop, false);
     }
     pools_free(worker->pools);
+    file_cache_free(worker->files);
     mailbox_free(worker->mailbox);
     wait_table_free(worker->waits);
 }
@@ -351,6 +362,7 @@ start(struct worker *worker, struct diagnostics *diagnostics)
         log_error("the worker cannot start: %s", strerror(-r));
         return EXIT_SYSTEM;
     }
+    worker->engine.files = worker->files;
     return open_doors(worker);
 }
 
