@@ -22,6 +22,7 @@
 #define RACY_S 2
 
 const struct weir_file file_busy = { .error = -EBUSY, .fd = -1 };
+const struct weir_file file_no_memory = { .error = -ENOMEM, .fd = -1 };
 const struct weir_file file_too_long = { .error = -ENAMETOOLONG, .fd = -1 };
 const struct weir_file file_invalid = { .error = -EINVAL, .fd = -1 };
 

@@ -76,7 +76,7 @@ file_of_hold(struct hold *hold)
 }
 
 /* Files that say what could not even be looked for. Not counted. */
-extern const struct weir_file file_busy, file_too_long, file_invalid;
+extern const struct weir_file file_busy, file_no_memory, file_too_long, file_invalid;
 
 /* Whether `bytes` from `offset` of a file on disk can be sent without waiting for it, so far as
  * one look at their end tells. */

@@ -10,6 +10,7 @@
 #include "base/assert.h"
 
 const struct weir_listing listing_busy = { .error = -EBUSY };
+const struct weir_listing listing_no_memory = { .error = -ENOMEM };
 const struct weir_listing listing_invalid = { .error = -EINVAL };
 
 static void

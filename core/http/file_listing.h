@@ -21,7 +21,7 @@ struct weir_listing {
 };
 
 /* A listing that says why there is none. Not counted. */
-extern const struct weir_listing listing_busy, listing_invalid;
+extern const struct weir_listing listing_busy, listing_no_memory, listing_invalid;
 
 /* Reads the directory that the lookup leads to, at most `max` names. Blocks. NULL without
  * memory. */

@@ -111,13 +111,10 @@ add(struct weir_request *request, enum finding_kind kind, const struct weir_root
     return finding;
 }
 
-/* Suspends the hook for a finding whose waiter was told to wait (r). */
+/* Suspends the hook until the waiter of `finding`, which was told to wait, is ready. */
 static enum weir_verdict
-suspend(struct file_finding *finding, int r, weir_request_fn *resume)
+suspend(struct file_finding *finding, weir_request_fn *resume)
 {
-    if (r < 0) {
-        return WEIR_FAILED;
-    }
     enum weir_verdict verdict = course_wait_for(finding->request, &finding->wait, resume);
     if (verdict != WEIR_PENDING) {
         file_waiter_leave(&finding->waiter);
@@ -135,7 +132,8 @@ first_byte(const struct weir_request *request, uint64_t size)
     return value.ptr != NULL && range_parse(value, size, &set) == 0 ? set.ranges[0].first : 0;
 }
 
-/* WEIR_NEXT when the first bytes of the file are in memory, or have been waited for. */
+/* Waits for the first bytes of the file unless they are in memory. Where that is not possible
+ * they are sent all the same, and waited for then. */
 static enum weir_verdict
 warm(struct weir_request *request, struct weir_root *root, struct weir_str path,
         weir_request_fn *resume, const struct weir_file *file, struct file_finding *finding)
@@ -153,14 +151,31 @@ warm(struct weir_request *request, struct weir_root *root, struct weir_str path,
     if (finding == NULL) {
         finding = add(request, FINDING_FILE, root, path);
         if (finding == NULL) {
-            return WEIR_FAILED;
+            return WEIR_NEXT;
         }
         file_ref(file);
         finding->file = file;
     }
     finding->is_warm = true;
-    int r = file_cache_warm(request->engine->files, file, from, bytes, &finding->waiter);
-    return suspend(finding, r, resume);
+    struct file_cache *cache = request->engine->files;
+    if (file_cache_warm(cache, file, from, bytes, &finding->waiter) < 0) {
+        return WEIR_NEXT;
+    }
+    return suspend(finding, resume) == WEIR_PENDING ? WEIR_PENDING : WEIR_NEXT;
+}
+
+/* Has a thread look, and waits. */
+static enum weir_verdict
+fetch(struct weir_request *request, struct weir_root *root, struct weir_str path,
+        weir_request_fn *resume, const struct weir_file **out)
+{
+    struct file_finding *finding = add(request, FINDING_FILE, root, path);
+    if (finding != NULL &&
+            file_cache_fetch(request->engine->files, root, path, &finding->waiter) == 0) {
+        return suspend(finding, resume);
+    }
+    *out = &file_no_memory;
+    return WEIR_NEXT;
 }
 
 enum weir_verdict
@@ -171,37 +186,29 @@ weir_file_find(struct weir_request *request, struct weir_root *root, struct weir
     if (cache == NULL) {
         return WEIR_FAILED;
     }
-    const struct weir_file *file;
     struct file_finding *finding = request->findings == NULL
             ? NULL
             : find(request, FINDING_FILE, root, path);
     if (finding != NULL) {
-        if (finding->file == NULL) {
-            return WEIR_FAILED; /* it could not wait for it */
-        }
-        file = finding->file;
+        *out = finding->file != NULL ? finding->file : &file_no_memory;
     } else {
-        int r = file_cache_find(cache, root, path, &file);
+        int r = file_cache_find(cache, root, path, out);
         if (r == -EAGAIN) {
-            finding = add(request, FINDING_FILE, root, path);
-            return finding == NULL
-                    ? WEIR_FAILED
-                    : suspend(finding, file_cache_fetch(cache, root, path, &finding->waiter),
-                              resume);
+            return fetch(request, root, path, resume, out);
         }
         if (r < 0) {
-            return WEIR_FAILED;
+            *out = &file_no_memory;
+            return WEIR_NEXT;
         }
         /* Lives as long as the request, whatever becomes of its place in the cache. */
-        file_ref(file);
-        if (arena_defer(&request->arena, release_file, (void *)(uintptr_t)file) < 0) {
-            file_unref(file);
-            return WEIR_FAILED;
+        file_ref(*out);
+        if (arena_defer(&request->arena, release_file, (void *)(uintptr_t)*out) < 0) {
+            file_unref(*out);
+            *out = &file_no_memory;
         }
     }
-    *out = file;
     return (flags & WEIR_FILE_TO_SEND) == 0 ? WEIR_NEXT
-                                            : warm(request, root, path, resume, file, finding);
+                                            : warm(request, root, path, resume, *out, finding);
 }
 
 enum weir_verdict
@@ -214,18 +221,14 @@ weir_listing_find(struct weir_request *request, struct weir_root *root, struct w
     }
     struct file_finding *finding = find(request, FINDING_LISTING, root, path);
     if (finding != NULL) {
-        *out = finding->listing;
-        return finding->listing == NULL ? WEIR_FAILED : WEIR_NEXT;
-    }
-    finding = add(request, FINDING_LISTING, root, path);
-    if (finding == NULL) {
-        return WEIR_FAILED;
-    }
-    int r = file_cache_list(cache, root, path, &finding->waiter);
-    if (r == -EINVAL) {
-        finding->listing = &listing_invalid;
-        *out = finding->listing;
+        *out = finding->listing != NULL ? finding->listing : &listing_no_memory;
         return WEIR_NEXT;
     }
-    return suspend(finding, r, resume);
+    finding = add(request, FINDING_LISTING, root, path);
+    int r = finding == NULL ? -ENOMEM : file_cache_list(cache, root, path, &finding->waiter);
+    if (r == 0) {
+        return suspend(finding, resume);
+    }
+    *out = r == -EINVAL ? &listing_invalid : &listing_no_memory;
+    return WEIR_NEXT;
 }

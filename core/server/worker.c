@@ -281,8 +281,11 @@ start_means(struct worker *worker)
         r = pools_new(worker->site, &worker->pools);
     }
     if (r == 0) {
-        struct file_cache_settings settings = FILE_CACHE_PRESET;
-        r = file_cache_new(worker->loop, pools_find(worker->pools, WEIR_STR("default")),
+        /* Disks are waited for in a pool of their own where one is named for it. */
+        struct pool *pool = pools_find(worker->pools, WEIR_STR("files"));
+        const struct file_cache_settings settings = FILE_CACHE_PRESET;
+        r = file_cache_new(worker->loop,
+                pool != NULL ? pool : pools_find(worker->pools, WEIR_STR("default")),
                 worker->mailbox, &settings, &worker->files);
     }
     map->waits = worker->waits;

@@ -28,9 +28,10 @@ static_answer_error(struct weir_request *request, int error)
         return WEIR_NEXT;
     }
     enum weir_verdict verdict = weir_reply_error(request, status);
-    if (verdict == WEIR_DONE && status == 503 &&
-            weir_reply_set(request, WEIR_STR("Retry-After"), WEIR_STR("1")) < 0) {
-        return WEIR_FAILED;
+    if (verdict == WEIR_DONE && status == 503) {
+        /* Without it the answer is still a good one. */
+        int ignored = weir_reply_set(request, WEIR_STR("Retry-After"), WEIR_STR("1"));
+        (void)ignored;
     }
     return verdict;
 }

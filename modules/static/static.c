@@ -10,6 +10,7 @@
  * nothing between, and is answered the same. Conditions and ranges are the server's. */
 #include "static.h"
 
+#include <errno.h>
 #include <string.h>
 
 static enum weir_verdict serve(struct weir_request *request, const void *conf);
@@ -259,9 +260,8 @@ try_fallback(struct weir_request *request, const struct asked *asked)
 /* ---- the hook ---------------------------------------------------------------------------- */
 
 static enum weir_verdict
-serve(struct weir_request *request, const void *conf_)
+look(struct weir_request *request, const struct static_conf *conf)
 {
-    const struct static_conf *conf = conf_;
     struct asked asked = { .conf = conf };
     struct weir_str path = weir_request_path(request);
     if (path.len == 0 || path.ptr[0] != '/' || /* OPTIONS *, CONNECT */
@@ -278,6 +278,14 @@ serve(struct weir_request *request, const void *conf_)
         verdict = try_others(request, &asked);
     }
     return verdict == WEIR_NEXT ? try_fallback(request, &asked) : verdict;
+}
+
+static enum weir_verdict
+serve(struct weir_request *request, const void *conf)
+{
+    enum weir_verdict verdict = look(request, conf);
+    /* Nothing fails above but for want of memory, which is a reason to come again. */
+    return verdict == WEIR_FAILED ? static_answer_error(request, -ENOMEM) : verdict;
 }
 
 /* ---- the configuration ------------------------------------------------------------------- */
@@ -310,6 +318,19 @@ check_pattern(struct weir_conf_report *report, struct weir_str pattern)
     }
 }
 
+/* As a field's value may be (RFC 9110 section 5.5). */
+static void
+check_value(struct weir_conf_report *report, const char *option, struct weir_str value)
+{
+    for (size_t i = 0; i < value.len; i++) {
+        unsigned char c = (unsigned char)value.ptr[i];
+        if ((c < 0x20 && c != '\t') || c == 0x7f) {
+            weir_conf_error(report, option, "a control character in the value of a field");
+            return;
+        }
+    }
+}
+
 static int
 check(const void *conf_, struct weir_conf_report *report)
 {
@@ -323,6 +344,10 @@ check(const void *conf_, struct weir_conf_report *report)
     }
     for (size_t i = 0; i < conf->try_.count; i++) {
         check_pattern(report, WEIR_LIST_AT(struct weir_str, &conf->try_, i));
+    }
+    check_value(report, "cache_control", conf->cache_control);
+    for (size_t i = 0; i < conf->headers.count; i++) {
+        check_value(report, "headers", conf->headers.items[i].value);
     }
     return 0;
 }

@@ -75,7 +75,7 @@ enum weir_file_kind {
 /* Looks at `path` beneath the root; slashes at its ends do not matter, `` is the root itself.
  * Returns WEIR_NEXT and sets *out, which lives as long as the request; WEIR_PENDING, which the
  * hook returns, and `resume` is called in its place: it asks again for the same path and gets
- * the answer at once; WEIR_FAILED when there is no memory or the phase cannot wait. */
+ * the answer at once; WEIR_FAILED when the phase cannot wait. */
 WEIR_MUST_USE WEIR_API enum weir_verdict weir_file_find(struct weir_request *request,
         struct weir_root *root, struct weir_str path, uint32_t flags, weir_request_fn *resume,
         const struct weir_file **out);
@@ -83,7 +83,8 @@ WEIR_MUST_USE WEIR_API enum weir_verdict weir_file_find(struct weir_request *req
 WEIR_API enum weir_file_kind weir_file_kind(const struct weir_file *file);
 
 /* 0, or why there is nothing: -ENOENT, -ENOTDIR, -ENAMETOOLONG; -EXDEV and -ELOOP for links
- * that the root does not follow; -EACCES; -EBUSY when too much is waiting for files; -EMFILE.
+ * that the root does not follow; -EACCES; -EBUSY when too much is waiting for files; -EMFILE;
+ * -ENOMEM.
  */
 WEIR_API int weir_file_error(const struct weir_file *file);
 
