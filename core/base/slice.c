@@ -7,8 +7,12 @@
 
 #include "base/assert.h"
 
+/* Blocks for small runs (slice_queue_append()). */
+#define BLOCK_BYTES 2048u
+
 struct heap_hold {
     struct hold hold;
+    size_t used, capacity; /* of memory; what lies behind `used` is nobody's yet */
     char memory[];
 };
 
@@ -67,18 +71,30 @@ free_heap(struct hold *hold)
     free((char *)hold - offsetof(struct heap_hold, hold));
 }
 
+/* A block of `capacity` bytes, `used` of them in use; NULL without memory. */
+static struct heap_hold *
+new_heap(size_t used, size_t capacity)
+{
+    size_t bytes;
+    struct heap_hold *heap = NULL;
+    if (!__builtin_add_overflow(capacity, sizeof(struct heap_hold), &bytes)) {
+        heap = malloc(bytes);
+    }
+    if (heap != NULL) {
+        hold_init(&heap->hold, free_heap);
+        heap->used = used;
+        heap->capacity = capacity;
+    }
+    return heap;
+}
+
 int
 slice_alloc(size_t len, struct slice *out, char **memory)
 {
-    size_t bytes;
-    if (__builtin_add_overflow(len, sizeof(struct heap_hold), &bytes)) {
-        return -ENOMEM;
-    }
-    struct heap_hold *heap = malloc(bytes);
+    struct heap_hold *heap = new_heap(len, len);
     if (heap == NULL) {
         return -ENOMEM;
     }
-    hold_init(&heap->hold, free_heap);
     *out = slice_static(weir_str_make(heap->memory, len));
     out->hold = &heap->hold;
     *memory = heap->memory;
@@ -176,6 +192,76 @@ slice_queue_push(struct slice_queue *queue, struct slice slice)
     *slice_queue_at(queue, queue->count) = slice;
     queue->count++;
     queue->bytes += slice.len;
+    return 0;
+}
+
+int
+slice_queue_push_front(struct slice_queue *queue, struct slice slice)
+{
+    if (slice.len == 0) {
+        slice_drop(&slice);
+        return 0;
+    }
+    if (queue->count == queue->capacity && grow(queue) < 0) {
+        slice_drop(&slice);
+        return -ENOMEM;
+    }
+    queue->first--; /* taken modulo the capacity, a power of two */
+    queue->count++;
+    queue->bytes += slice.len;
+    *slice_queue_at(queue, 0) = slice;
+    return 0;
+}
+
+/* The block at whose used end the last slice ends; NULL when there is none. Nobody else can
+ * take the room behind it: that end moves with whoever does. */
+static struct heap_hold *
+last_block(struct slice_queue *queue, struct slice **last)
+{
+    if (queue->count == 0) {
+        return NULL;
+    }
+    *last = slice_queue_at(queue, queue->count - 1);
+    if ((*last)->kind != SLICE_BYTES || (*last)->hold == NULL ||
+            (*last)->hold->free != free_heap) {
+        return NULL;
+    }
+    struct heap_hold *heap = (struct heap_hold *)((char *)(*last)->hold -
+            offsetof(struct heap_hold, hold));
+    return (*last)->ptr + (*last)->len == heap->memory + heap->used ? heap : NULL;
+}
+
+int
+slice_queue_append(struct slice_queue *queue, struct weir_str bytes)
+{
+    if (bytes.len == 0) {
+        return 0;
+    }
+    struct slice *last = NULL;
+    struct heap_hold *heap = last_block(queue, &last);
+    size_t joined = heap == NULL ? 0 : heap->capacity - heap->used;
+    joined = joined < bytes.len ? joined : bytes.len;
+    size_t left = bytes.len - joined;
+    if (left > 0) {
+        /* First what can fail; then the room in the last block is filled. */
+        struct heap_hold *next = new_heap(left, left < BLOCK_BYTES ? BLOCK_BYTES : left);
+        if (next == NULL) {
+            return -ENOMEM;
+        }
+        memcpy(next->memory, bytes.ptr + joined, left);
+        struct slice slice = slice_static(weir_str_make(next->memory, left));
+        slice.hold = &next->hold;
+        if (slice_queue_push(queue, slice) < 0) {
+            return -ENOMEM;
+        }
+        last = joined == 0 ? NULL : slice_queue_at(queue, queue->count - 2); /* it may move */
+    }
+    if (joined > 0) {
+        memcpy(heap->memory + heap->used, bytes.ptr, joined);
+        heap->used += joined;
+        last->len += joined;
+        queue->bytes += joined;
+    }
     return 0;
 }
 

@@ -95,6 +95,14 @@ void slice_queue_fini(struct slice_queue *queue); /* drops all; usable afterward
  * dropped. Returns 0 or -ENOMEM. */
 WEIR_MUST_USE int slice_queue_push(struct slice_queue *queue, struct slice slice);
 
+/* The same at the front: what was taken off and was not wanted yet. */
+WEIR_MUST_USE int slice_queue_push_front(struct slice_queue *queue, struct slice slice);
+
+/* Appends a copy of `bytes`. Small runs share a block of memory, so that a body that comes, or
+ * is written, byte by byte costs little more than its bytes. Returns 0; -ENOMEM, when nothing
+ * was appended. */
+WEIR_MUST_USE int slice_queue_append(struct slice_queue *queue, struct weir_str bytes);
+
 /* The i-th from the front, i < count; borrowed until the queue changes. */
 struct slice *slice_queue_at(struct slice_queue *queue, uint32_t i);
 

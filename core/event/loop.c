@@ -68,6 +68,26 @@ on_timer(evutil_socket_t fd, short what, void *context)
     loop->armed_ns = CLOCK_NEVER;
 }
 
+/* What libevent opens for a base. Where it cannot, it ends the process; so it is asked only
+ * when it can. */
+#define BASE_DESCRIPTORS 4
+
+static bool
+has_descriptors_for_base(void)
+{
+    int probes[BASE_DESCRIPTORS];
+    int opened = 0;
+    while (opened < BASE_DESCRIPTORS && (probes[opened] = eventfd(0, EFD_CLOEXEC)) != -1) {
+        opened++;
+    }
+    int error = errno;
+    for (int i = 0; i < opened; i++) {
+        close(probes[i]);
+    }
+    errno = error;
+    return opened == BASE_DESCRIPTORS;
+}
+
 static struct event_base *
 base_new(void)
 {
@@ -117,6 +137,10 @@ loop_new(const struct clock *clock, struct loop **out)
     atomic_init(&loop->owner, &thread_mark);
 
     loop->scratch = malloc(LOOP_SCRATCH_BYTES);
+    if (!has_descriptors_for_base()) {
+        r = -errno;
+        goto fail;
+    }
     loop->base = loop->scratch == NULL ? NULL : base_new();
     if (loop->base == NULL) {
         goto fail;

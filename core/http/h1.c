@@ -1,15 +1,23 @@
 /* SPDX-License-Identifier: MIT */
+/* clang-format off */
 /*
  * One HTTP/1 connection.
  *
- *           first byte        head complete, or refused       answer in the output
- *     IDLE ------------> HEAD --------------------------> EXCHANGE ----------------> IDLE
- *      |                   |                                |  |  \
- *      | timeout, FIN      | FIN, reset             reset,  |  |   \ body unread     rest read
- *      |                   |                        timeout |  |    +----> DISCARD ---------->
- * IDLE |                   |                                |  | last answer | | |  v | | |
- * FINISH --sent--> LINGER v                   v                                v    | | CLOSED
- * <------------------------------------------------+---+---------------+
+ *           first byte        head complete, or refused    answer in the output
+ *     IDLE ------------> HEAD ------------------> EXCHANGE ---------------------> IDLE
+ *      |                   |                       |  |  |
+ *      |                   |                       |  |  +--- body unread --> DISCARD --> IDLE
+ *      | FIN, stop         | FIN                   |  | last answer              |
+ *      +-------------------+------------+----------|--+----------- FIN ----------+
+ *                                       v          |
+ *                                    FINISH        | reset or timeout, in any state
+ *                                       | sent     v
+ *                                       +-----> CLOSED
+ *                                       |          ^
+ *                                       +-> LINGER +
+ *
+ * FINISH is the one way out but for resets and timeouts, so that whatever has been answered is
+ * sent before the end, however slowly it is read.
  *
  * Everything happens in turns (take_turn): an event, a timer or a wake-up begins one, steps run
  * until none can go on, what they produced is written with one call, and the next deadline is
@@ -19,6 +27,7 @@
  * Input stands in the loop's scratch memory for the length of the turn; what a turn leaves over
  * is kept in `rest`. An idle connection owns no buffer and no request.
  */
+/* clang-format on */
 #include "http/h1.h"
 
 #include <errno.h>
@@ -40,6 +49,10 @@
 /* How long a client may take to read an error answer and close (HTTP.md, Framing). */
 #define LINGER_NS (2 * NS_PER_S)
 
+/* How long a connection that was accepted, and has said nothing yet, may go on when the server
+ * stops: what its client has sent may be under way (F70). */
+#define STOP_GRACE_NS NS_PER_S
+
 /* Reads of one turn, so that one fast sender cannot hold the loop. */
 #define TURN_READS 16
 
@@ -57,10 +70,10 @@ struct turn;
 // clang-format off
 #define H1_STATES(X)                                                                      \
     /* name      step           may go to                                              */ \
-    X(IDLE,      step_idle,     MAY(HEAD) | MAY(CLOSED))                                  \
-    X(HEAD,      step_head,     MAY(EXCHANGE) | MAY(CLOSED))                              \
+    X(IDLE,      step_idle,     MAY(HEAD) | MAY(FINISH) | MAY(CLOSED))                    \
+    X(HEAD,      step_head,     MAY(EXCHANGE) | MAY(FINISH) | MAY(CLOSED))                \
     X(EXCHANGE,  step_exchange, MAY(IDLE) | MAY(DISCARD) | MAY(FINISH) | MAY(CLOSED))     \
-    X(DISCARD,   step_discard,  MAY(IDLE) | MAY(CLOSED))                                  \
+    X(DISCARD,   step_discard,  MAY(IDLE) | MAY(FINISH) | MAY(CLOSED))                    \
     X(FINISH,    step_finish,   MAY(LINGER) | MAY(CLOSED))                                \
     X(LINGER,    step_linger,   MAY(CLOSED))                                              \
     X(CLOSED,    NULL,          0)
@@ -88,7 +101,8 @@ struct h1_conn {
     bool must_run              : 1; /* the request's handler has something to look at */
     bool is_last               : 1; /* the answer in hand ends the connection */
     bool must_linger           : 1; /* the client may still be sending when we close */
-    bool sent_continue         : 1; /* or will never */
+    bool is_cut                : 1; /* the last answer is not whole and never will be */
+    bool sent_continue         : 1; /* or the client does not wait for it */
     bool in_turn               : 1;
     bool is_stopping           : 1; /* engine_stop() */
     bool reads_body            : 1; /* the client's time for its body runs, from since_ns */
@@ -107,7 +121,8 @@ struct h1_conn {
     struct h1_reply reply;
     uint64_t requests;        /* begun */
     uint64_t body_left_bytes; /* of a body with a length */
-    uint64_t since_ns;        /* IDLE: idle; EXCHANGE: last body bytes; LINGER: our FIN */
+    uint64_t since_ns;        /* IDLE: idle; EXCHANGE: last body bytes; DISCARD: the answer;
+                                 LINGER: our FIN */
     uint64_t sent_ns;         /* the socket last took something */
 
     _Alignas(16) unsigned char stream_memory[TCP_STREAM_BYTES];
@@ -119,7 +134,9 @@ struct turn {
     struct weir_str input; /* in the loop's scratch memory, or in conn->rest */
     struct output output;
     unsigned reads, requests;
-    bool must_yield; /* goes on in the next turn of the loop */
+    uint64_t queued_before; /* conn->output.queued_bytes as it began */
+    bool was_short;         /* the last read emptied the stream */
+    bool must_yield;        /* goes on in the next turn of the loop */
 };
 
 #define MAY(name) (1u << H1_##name)
@@ -183,6 +200,21 @@ now_ns(const struct h1_conn *conn)
     return loop_now_ns(conn->engine->loop);
 }
 
+/* Nothing more is read or answered; what has been answered is sent first. */
+static enum step_result
+leave(struct h1_conn *conn, enum h1_close reason)
+{
+    if (conn->close_reason == H1_OPEN) {
+        conn->close_reason = reason;
+    }
+    if (conn->state == H1_HEAD) {
+        request_free(conn->request); /* nobody was told of it */
+        conn->request = NULL;
+    }
+    enter(conn, H1_FINISH);
+    return STEP_AGAIN;
+}
+
 /* The transport has let go: the handler logs and frees. */
 static void
 end_request(struct weir_request *request, enum request_end end)
@@ -220,6 +252,9 @@ fill(struct turn *turn)
     if (conn->has_read_end) {
         return FILL_END;
     }
+    if (turn->was_short && conn->output.queued_bytes != turn->queued_before) {
+        conn->may_read = false; /* see below */
+    }
     if (!conn->may_read) {
         return FILL_NOTHING;
     }
@@ -241,8 +276,10 @@ fill(struct turn *turn)
         return FILL_END;
     }
     conn->engine->figures.bytes_in += (uint64_t)n;
-    /* A short read emptied the stream, unless a FIN stands behind it: that edge is past. */
-    conn->may_read = (size_t)n == LOOP_SCRATCH_BYTES || conn->peer_ended;
+    /* A short read emptied the stream. Yet a FIN may stand behind the bytes, and so may a
+     * reset: libevent reports both in the edge that is past, and the latter as if it were more
+     * bytes. Where this turn writes, writing finds out; else only another read does. */
+    turn->was_short = (size_t)n < LOOP_SCRATCH_BYTES && !conn->peer_ended;
     turn->input = weir_str_make(scratch, (size_t)n);
     return FILLED;
 }
@@ -331,21 +368,20 @@ step_idle(struct turn *turn)
     if (turn->output.last != OUTPUT_SENT) {
         return STEP_WAIT; /* a client that does not read gets no further answers to keep */
     }
-    if (conn->is_stopping) {
-        return gone(conn, H1_CLOSE_STOPPED);
-    }
-    if (turn->requests >= conn->settings->limits.pipeline &&
+    if (turn->requests > 0 && turn->requests >= conn->settings->limits.pipeline &&
             (turn->input.len > 0 || conn->may_read)) {
         turn->must_yield = true;
         return STEP_WAIT;
     }
     switch (fill(turn)) {
     case FILLED:
-        break;
+        break; /* also when stopping: what has arrived is answered (F70) */
     case FILL_NOTHING:
-        return STEP_WAIT;
+        return conn->is_stopping && conn->requests > 0 && !turn->must_yield
+                ? leave(conn, H1_CLOSE_STOPPED)
+                : STEP_WAIT;
     case FILL_END:
-        return gone(conn, H1_CLOSE_CLIENT);
+        return leave(conn, H1_CLOSE_CLIENT);
     case FILL_BROKEN:
         return gone(conn, H1_CLOSE_CLIENT_RESET);
     }
@@ -355,7 +391,8 @@ step_idle(struct turn *turn)
         output_bytes(&turn->output,
                 WEIR_STR("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
                          "Content-Length: 0\r\nConnection: close\r\n\r\n"));
-        return gone(conn, H1_CLOSE_NO_MEMORY);
+        conn->must_linger = true;
+        return leave(conn, H1_CLOSE_NO_MEMORY);
     }
     conn->request->peer = conn->peer;
     conn->request->origin = conn->settings->origin;
@@ -378,8 +415,12 @@ begin_exchange(struct h1_conn *conn)
         conn->engine->figures.requests_refused++;
         request->in.ended = true; /* nothing on this connection is interpreted any more */
         conn->must_linger = true;
+        if (conn->close_reason == H1_OPEN) {
+            conn->close_reason = H1_CLOSE_REFUSED;
+        }
     }
     conn->is_last = is_refused || !request->head.keep_alive || conn->engine->is_draining ||
+            conn->is_stopping ||
             conn->requests >= conn->settings->limits.requests_per_connection;
     conn->body_left_bytes = request->head.body_bytes;
     conn->chunked = NULL;
@@ -401,7 +442,7 @@ step_head(struct turn *turn)
     case FILL_NOTHING:
         return STEP_WAIT;
     case FILL_END:
-        return gone(conn, H1_CLOSE_CLIENT);
+        return leave(conn, H1_CLOSE_CLIENT);
     case FILL_BROKEN:
         return gone(conn, H1_CLOSE_CLIENT_RESET);
     }
@@ -446,7 +487,7 @@ new_chunked(struct weir_request *request)
     if (chunked == NULL) {
         return NULL;
     }
-    chunked_init(chunked, (size_t)limits->head_bytes, (uint32_t)limits->fields);
+    chunked_init(chunked, head_max_bytes(limits), head_max_fields(limits));
     if (arena_defer(&request->arena, fini_chunked, chunked) < 0) {
         return NULL;
     }
@@ -505,9 +546,23 @@ feed_chunked(struct turn *turn, struct weir_request *request)
 static void
 check_body(struct h1_conn *conn)
 {
-    if (conn->request->in.error != 0) {
+    int error = conn->request->in.error;
+    if (error != 0) {
         conn->is_last = conn->must_linger = true;
     }
+    if (error != 0 && conn->close_reason == H1_OPEN) {
+        conn->close_reason = error == -ECONNRESET ? H1_CLOSE_CLIENT : H1_CLOSE_REFUSED;
+    }
+}
+
+/* Whether 100 Continue may go out: nothing final was sent, and no refusal is about to be (F39).
+ */
+static bool
+may_continue(const struct h1_conn *conn)
+{
+    const struct reply *reply = &conn->request->reply;
+    bool is_refusal = reply->state != REPLY_NONE && (reply->ended || reply->status >= 300);
+    return !conn->sent_continue && !reply->head_left && !is_refusal;
 }
 
 /* Reads as much of the body as somebody wants. True when something changed. */
@@ -520,23 +575,27 @@ feed_body(struct turn *turn)
     bool reads_body = !in->ended && in->error == 0 && in->wanted &&
             request_body_room(request) > 0;
     if (reads_body && !conn->reads_body) {
-        conn->since_ns = now_ns(conn);
+        conn->since_ns = in->resumed_ns = now_ns(conn);
+    } else if (!reads_body && conn->reads_body) {
+        in->spent_ns += now_ns(conn) - in->resumed_ns;
     }
     conn->reads_body = reads_body;
     if (!reads_body) {
         return false;
     }
     enum fill_result filled = fill(turn);
-    if (filled == FILL_NOTHING && !conn->sent_continue && !conn->reply.has_head) {
-        write_interim(&turn->output, 100, weir_str_make(NULL, 0));
+    if (filled == FILL_NOTHING) {
+        if (!turn->must_yield && may_continue(conn)) {
+            conn->sent_continue = true;
+            write_interim(&turn->output, 100, weir_str_make(NULL, 0));
+        }
+        return false;
     }
-    if (filled != FILL_NOTHING) {
-        conn->since_ns = now_ns(conn);
-    }
+    conn->since_ns = now_ns(conn);
     conn->sent_continue = true; /* bytes that arrive unasked make it superfluous */
     switch (filled) {
     case FILL_NOTHING:
-        return false;
+        break;
     case FILL_END:
         request_body_fail(request, -ECONNRESET);
         break;
@@ -568,19 +627,70 @@ can_discard(const struct h1_conn *conn)
             conn->body_left_bytes <= DISCARD_MAX_BYTES && conn->sent_continue;
 }
 
+/* Why a request ended whose connection is closing. */
+static enum request_end
+end_of(enum h1_close reason)
+{
+    switch (reason) {
+    case H1_CLOSE_SLOW_HEAD:
+    case H1_CLOSE_SLOW_BODY:
+    case H1_CLOSE_SLOW_READER:
+        return REQUEST_END_CLIENT_SLOW;
+    case H1_CLOSE_REFUSED:
+        return REQUEST_END_CLIENT_WRONG;
+    case H1_CLOSE_SLOW_REQUEST:
+    case H1_CLOSE_NO_MEMORY:
+        return REQUEST_END_ANSWER_FAILED;
+    case H1_CLOSE_BROKEN:
+        return REQUEST_END_ANSWER_SHORT;
+    case H1_CLOSE_STOPPED:
+        return REQUEST_END_STOPPED;
+    case H1_OPEN:
+    case H1_CLOSE_CLIENT:
+    case H1_CLOSE_CLIENT_RESET:
+    case H1_CLOSE_DONE:
+    case H1_CLOSE_IDLE:
+    case H1_CLOSE_COUNT:
+        return REQUEST_END_CLIENT_LEFT;
+    }
+    return REQUEST_END_CLIENT_LEFT;
+}
+
+/* The answer cannot be finished: what there is of it is sent, and then the connection ends so
+ * that the client sees that it is not whole (F49). */
+static enum step_result
+cut_exchange(struct turn *turn)
+{
+    struct h1_conn *conn = turn->conn;
+    struct weir_request *request = conn->request;
+    conn->must_linger |= !request->in.ended || turn->input.len > 0 || conn->may_read;
+    conn->is_cut = conn->is_last = true;
+    if (conn->close_reason == H1_OPEN) {
+        conn->close_reason = H1_CLOSE_BROKEN;
+    }
+    conn->request = NULL;
+    conn->chunked = NULL;
+    enter(conn, H1_FINISH);
+    end_request(request, end_of(conn->close_reason));
+    return STEP_AGAIN;
+}
+
 /* The answer is in the output: what comes next. */
 static enum step_result
 end_exchange(struct turn *turn)
 {
     struct h1_conn *conn = turn->conn;
     struct weir_request *request = conn->request;
-    if (conn->reply.is_over || request->reply.close) {
+    if (request->reply.was_over || request->reply.close) {
         conn->is_last = true;
     }
     bool has_unread_body = !request->in.ended;
     if (!can_discard(conn)) {
         conn->is_last = conn->must_linger = true;
     }
+    /* A client that meant to go on may be sending already; closing over that would be a reset,
+     * and could cost it this answer. */
+    conn->must_linger |= conn->is_last && request->head.keep_alive;
     request->sent_at = conn->output.queued_bytes;
     request->next = NULL;
     *conn->answered_end = request;
@@ -614,19 +724,19 @@ step_exchange(struct turn *turn)
         return gone(conn, H1_CLOSE_CLIENT_RESET);
     }
     if (request->reply.state != REPLY_COMMITTED || turn->output.last != OUTPUT_SENT) {
-        return has_changed && turn->output.last == OUTPUT_SENT ? STEP_AGAIN : STEP_WAIT;
+        return has_changed ? STEP_AGAIN : STEP_WAIT; /* reading does not wait for the output */
     }
     if (!conn->reply.has_head) {
+        bool reads_no_more = !request->in.wanted || reply_is_ended(&request->reply);
         conn->is_last |= request->reply.close || h1_reply_needs_close(request) ||
-                (!request->in.wanted && !can_discard(conn));
+                (reads_no_more && !can_discard(conn));
     }
     bool moved = false;
     switch (h1_reply_step(&conn->reply, request, &turn->output, !conn->is_last, &moved)) {
     case H1_REPLY_DONE:
         return end_exchange(turn);
     case H1_REPLY_SHORT:
-        conn->close_reason = H1_CLOSE_BROKEN;
-        return STEP_GONE;
+        return cut_exchange(turn);
     case H1_REPLY_FULL:
         return STEP_WAIT;
     case H1_REPLY_WAITING:
@@ -652,7 +762,7 @@ step_discard(struct turn *turn)
     case FILL_NOTHING:
         return STEP_WAIT;
     case FILL_END:
-        return gone(conn, H1_CLOSE_CLIENT);
+        return leave(conn, H1_CLOSE_CLIENT);
     case FILL_BROKEN:
         return gone(conn, H1_CLOSE_CLIENT_RESET);
     }
@@ -660,8 +770,8 @@ step_discard(struct turn *turn)
                                                          : (size_t)conn->body_left_bytes;
     consume(turn, len);
     conn->body_left_bytes -= len;
-    conn->since_ns = now_ns(conn);
     if (conn->body_left_bytes == 0) {
+        conn->since_ns = now_ns(conn);
         enter(conn, H1_IDLE);
     }
     return STEP_AGAIN;
@@ -672,17 +782,18 @@ static enum step_result
 step_finish(struct turn *turn)
 {
     struct h1_conn *conn = turn->conn;
-    if (output_flush(&turn->output) != OUTPUT_SENT) {
-        return turn->output.last == OUTPUT_BROKEN ? gone(conn, H1_CLOSE_CLIENT_RESET)
-                                                  : STEP_WAIT;
-    }
-    if (!conn->must_linger) {
-        return gone(conn, H1_CLOSE_DONE);
+    turn->input.len = 0;
+    if (turn->output.last != OUTPUT_SENT || output_flush(&turn->output) != OUTPUT_SENT) {
+        return STEP_WAIT; /* or broken: take_turn() sees to it */
     }
     if (conn->close_reason == H1_OPEN) {
-        conn->close_reason = H1_CLOSE_REFUSED;
+        conn->close_reason = H1_CLOSE_DONE;
     }
-    turn->input.len = 0;
+    bool must_reset = conn->is_cut && conn->reply.framing == H1_UNTIL_CLOSE;
+    bool must_linger = conn->must_linger || (conn->may_read && !conn->has_read_end);
+    if (!must_linger || must_reset) {
+        return STEP_GONE;
+    }
     if (stream_shutdown(conn->stream) < 0) {
         return gone(conn, H1_CLOSE_CLIENT_RESET);
     }
@@ -725,33 +836,6 @@ end_answered(struct h1_conn *conn)
     }
 }
 
-static enum request_end
-end_of(enum h1_close reason)
-{
-    switch (reason) {
-    case H1_CLOSE_SLOW_HEAD:
-    case H1_CLOSE_SLOW_BODY:
-    case H1_CLOSE_SLOW_READER:
-        return REQUEST_END_CLIENT_SLOW;
-    case H1_CLOSE_SLOW_REQUEST:
-    case H1_CLOSE_NO_MEMORY:
-        return REQUEST_END_ANSWER_FAILED;
-    case H1_CLOSE_BROKEN:
-        return REQUEST_END_ANSWER_SHORT;
-    case H1_CLOSE_STOPPED:
-        return REQUEST_END_STOPPED;
-    case H1_OPEN:
-    case H1_CLOSE_CLIENT:
-    case H1_CLOSE_CLIENT_RESET:
-    case H1_CLOSE_DONE:
-    case H1_CLOSE_REFUSED:
-    case H1_CLOSE_IDLE:
-    case H1_CLOSE_COUNT:
-        return REQUEST_END_CLIENT_LEFT;
-    }
-    return REQUEST_END_CLIENT_LEFT;
-}
-
 /* Frees the connection. What its requests held is given back through their handler. */
 static void
 close_conn(struct h1_conn *conn)
@@ -764,9 +848,11 @@ close_conn(struct h1_conn *conn)
     conn->request = NULL;
     conn->state = H1_CLOSED;
 
-    /* An answer that the client cannot finish must not look finished to it. */
+    /* An answer that the client does not get whole must not look whole to it. */
+    bool is_cut = conn->is_cut || conn->output.unsent != NULL ||
+            (request != NULL && !was_reading_head && request->reply.head_left);
     bool reset = conn->close_reason == H1_CLOSE_SLOW_READER ||
-            (conn->close_reason == H1_CLOSE_BROKEN && conn->reply.framing == H1_UNTIL_CLOSE);
+            (is_cut && conn->reply.framing == H1_UNTIL_CLOSE);
     stream_close(conn->stream, reset);
     while (conn->answered != NULL) {
         struct weir_request *answered = conn->answered;
@@ -791,66 +877,106 @@ close_conn(struct h1_conn *conn)
     free(conn);
 }
 
-/* Which limit runs out next, and when. */
+/* Until when the client may take for its body; CLOCK_NEVER while nobody waits for it. */
 static uint64_t
-next_deadline(const struct h1_conn *conn, enum h1_close *reason)
+body_deadline(const struct h1_conn *conn)
+{
+    const struct weir_request *request = conn->request;
+    const struct request_body *in = &request->in;
+    if (!conn->reads_body || in->ended || in->error != 0) {
+        return CLOCK_NEVER;
+    }
+    uint64_t deadline = clock_add_ns(conn->since_ns, request->timeouts->body_ns);
+    uint64_t rate = request->limits->body_rate_bytes_per_s;
+    if (rate == 0) {
+        return deadline;
+    }
+    /* What it sent has earned it time, of which some is spent. */
+    uint64_t earned_s = in->received_bytes / rate;
+    uint64_t earned_ns = earned_s > CLOCK_NEVER / NS_PER_S ? CLOCK_NEVER : earned_s * NS_PER_S;
+    uint64_t allowed_ns = clock_add_ns(RATE_GRACE_NS, earned_ns);
+    uint64_t due = allowed_ns < in->spent_ns
+            ? in->resumed_ns
+            : clock_add_ns(in->resumed_ns, allowed_ns - in->spent_ns);
+    return due < deadline ? due : deadline;
+}
+
+static uint64_t
+request_deadline(const struct weir_request *request)
+{
+    return clock_add_ns(request->began_ns, request->timeouts->request_ns);
+}
+
+struct limit {
+    uint64_t deadline;
+    enum h1_close reason;
+};
+
+static void
+sooner(struct limit *limit, uint64_t deadline, enum h1_close reason)
+{
+    if (deadline < limit->deadline) {
+        *limit = (struct limit){ deadline, reason };
+    }
+}
+
+/* Which limit runs out next, and when. */
+static struct limit
+next_limit(const struct h1_conn *conn)
 {
     const struct http_timeouts *timeouts = &conn->settings->timeouts;
-    *reason = H1_CLOSE_IDLE;
-    if (conn->output.unsent != NULL) {
-        *reason = H1_CLOSE_SLOW_READER;
-        return clock_add_ns(conn->sent_ns, timeouts->send_ns);
+    struct limit limit = { CLOCK_NEVER, H1_CLOSE_IDLE };
+    bool has_unsent = conn->output.unsent != NULL;
+    if (has_unsent) {
+        sooner(&limit, clock_add_ns(conn->sent_ns, timeouts->send_ns), H1_CLOSE_SLOW_READER);
+    }
+    if (conn->answered != NULL) {
+        sooner(&limit, request_deadline(conn->answered), H1_CLOSE_SLOW_REQUEST);
     }
     switch (conn->state) {
     case H1_IDLE:
-        /* The first request has the time of a head, later ones that of an idle connection. */
-        return clock_add_ns(conn->since_ns,
-                conn->requests == 0 ? timeouts->head_ns : timeouts->keepalive_ns);
-    case H1_HEAD:
-        *reason = H1_CLOSE_SLOW_HEAD;
-        return clock_add_ns(conn->request->began_ns, timeouts->head_ns);
-    case H1_EXCHANGE: {
-        const struct weir_request *request = conn->request;
-        uint64_t deadline = clock_add_ns(request->began_ns, request->timeouts->request_ns);
-        *reason = H1_CLOSE_SLOW_REQUEST;
-        if (conn->reads_body && request->in.error == 0) {
-            uint64_t body = clock_add_ns(conn->since_ns, request->timeouts->body_ns);
-            uint64_t rate = request->limits->body_rate_bytes_per_s;
-            if (rate > 0) {
-                uint64_t earned_s = request->in.received_bytes / rate;
-                uint64_t due = clock_add_ns(request->head_read_ns,
-                        RATE_GRACE_NS + earned_s * NS_PER_S);
-                body = due < body ? due : body;
-            }
-            if (body < deadline) {
-                *reason = H1_CLOSE_SLOW_BODY;
-                deadline = body;
-            }
+        /* The first request has the time of a head, later ones that of an idle connection; a
+         * client that is still reading is not idle. */
+        if (conn->requests > 0) {
+            sooner(&limit,
+                    has_unsent ? CLOCK_NEVER
+                               : clock_add_ns(conn->since_ns, timeouts->keepalive_ns),
+                    H1_CLOSE_IDLE);
+            break;
         }
-        return deadline;
-    }
+        sooner(&limit, clock_add_ns(conn->since_ns, timeouts->head_ns), H1_CLOSE_IDLE);
+        if (conn->is_stopping) {
+            sooner(&limit, clock_add_ns(conn->since_ns, STOP_GRACE_NS), H1_CLOSE_STOPPED);
+        }
+        break;
+    case H1_HEAD:
+        sooner(&limit, clock_add_ns(conn->request->began_ns, timeouts->head_ns),
+                H1_CLOSE_SLOW_HEAD);
+        break;
+    case H1_EXCHANGE:
+        sooner(&limit, request_deadline(conn->request), H1_CLOSE_SLOW_REQUEST);
+        sooner(&limit, body_deadline(conn), H1_CLOSE_SLOW_BODY);
+        break;
     case H1_DISCARD:
-        *reason = H1_CLOSE_SLOW_BODY;
-        return clock_add_ns(conn->since_ns, timeouts->body_ns);
-    case H1_FINISH:
-        *reason = H1_CLOSE_SLOW_READER;
-        return clock_add_ns(conn->sent_ns, timeouts->send_ns);
+        sooner(&limit, clock_add_ns(conn->since_ns, timeouts->body_ns), H1_CLOSE_SLOW_BODY);
+        break;
     case H1_LINGER:
-        *reason = H1_CLOSE_REFUSED;
-        return clock_add_ns(conn->since_ns, LINGER_NS);
+        sooner(&limit, clock_add_ns(conn->since_ns, LINGER_NS), H1_CLOSE_DONE);
+        break;
+    case H1_FINISH:
     case H1_CLOSED:
         break;
     }
-    return CLOCK_NEVER;
+    return limit;
 }
 
 /* Runs steps until none can go on, writes, and sets the next deadline. May free the
  * connection. */
 static void
-take_turn(struct h1_conn *conn)
+take_turn(struct h1_conn *conn, unsigned events)
 {
     WEIR_ASSERT(!conn->in_turn && current_turn == NULL);
-    struct turn turn = { .conn = conn };
+    struct turn turn = { .conn = conn, .queued_before = conn->output.queued_bytes };
     if (conn->rest != NULL) {
         turn.input = weir_str_make(conn->rest->bytes + conn->rest->at,
                 conn->rest->len - conn->rest->at);
@@ -873,7 +999,9 @@ take_turn(struct h1_conn *conn)
         output_flush(&turn.output);
     }
     if (turn.output.last == OUTPUT_BROKEN) {
-        result = gone(conn, H1_CLOSE_CLIENT_RESET);
+        conn->is_cut = true;
+        result = gone(conn,
+                turn.output.has_source_failed ? H1_CLOSE_BROKEN : H1_CLOSE_CLIENT_RESET);
     }
     if (turn.output.last == OUTPUT_YIELDED) {
         turn.must_yield = true;
@@ -882,10 +1010,24 @@ take_turn(struct h1_conn *conn)
     if (sent > 0 || !had_unsent) {
         conn->sent_ns = now_ns(conn);
     }
+    if (sent > 0 && conn->state == H1_IDLE) {
+        conn->since_ns = now_ns(conn);
+    }
     conn->engine->figures.bytes_out += sent;
     end_answered(conn);
-    if (output_end(&turn.output) < 0 || !keep_rest(&turn)) {
+    if (output_end(&turn.output) < 0) {
+        conn->is_cut = true;
         result = gone(conn, H1_CLOSE_NO_MEMORY);
+    }
+    if (!keep_rest(&turn)) {
+        result = gone(conn, H1_CLOSE_NO_MEMORY);
+    }
+    /* Bytes and a reset behind them are one edge, and the bytes may have been all that was
+     * read: whoever waits now asks, or would wait for a client that has left. */
+    bool may_wait_in_vain = (events & STREAM_READABLE) != 0 &&
+            (conn->state == H1_HEAD || conn->state == H1_EXCHANGE || conn->state == H1_DISCARD);
+    if (result == STEP_WAIT && may_wait_in_vain && stream_error(conn->stream) < 0) {
+        result = gone(conn, H1_CLOSE_CLIENT_RESET);
     }
     conn->in_turn = false;
     if (result == STEP_GONE) {
@@ -895,56 +1037,57 @@ take_turn(struct h1_conn *conn)
     if (turn.must_yield) {
         loop_defer_to_next(conn->engine->loop, &conn->task);
     }
-    enum h1_close reason;
-    coarse_timer_set(&conn->timer, next_deadline(conn, &reason));
+    coarse_timer_set(&conn->timer, next_limit(conn).deadline);
 }
 
 static void
 on_task(struct loop_task *task)
 {
-    take_turn((struct h1_conn *)((char *)task - offsetof(struct h1_conn, task)));
+    take_turn((struct h1_conn *)((char *)task - offsetof(struct h1_conn, task)), 0);
 }
 
-/* An answer to a client that was too slow, where one is still possible. */
+/* An answer where time is up and one is still possible. May free the connection. */
 static void
-answer_timeout(struct h1_conn *conn, unsigned status, enum h1_close reason)
+answer_timeout(struct h1_conn *conn, enum h1_close reason)
 {
     struct weir_request *request = conn->request;
-    conn->close_reason = reason;
-    conn->is_last = conn->must_linger = true;
+    if (conn->close_reason == H1_OPEN) {
+        conn->close_reason = reason;
+    }
     if (conn->state == H1_HEAD) {
         request->refusal = HEAD_TOO_SLOW;
         begin_exchange(conn);
-    } else if (status == 408) {
+    } else if (reason == H1_CLOSE_SLOW_BODY) {
         request_body_fail(request, -ETIMEDOUT);
-    } else if (!reply_replace(request, status)) {
+    } else if (!request->reply.head_left) {
+        request->forced_status = 504;
+    } else {
         close_conn(conn);
         return;
     }
-    conn->must_run = true;
-    take_turn(conn);
+    conn->is_last = conn->must_linger = conn->must_run = true;
+    take_turn(conn, 0);
 }
 
 static void
 on_timer(struct coarse_timer *timer)
 {
     struct h1_conn *conn = (struct h1_conn *)((char *)timer - offsetof(struct h1_conn, timer));
-    enum h1_close reason;
-    uint64_t deadline = next_deadline(conn, &reason);
-    if (deadline > now_ns(conn)) {
-        coarse_timer_set(timer, deadline);
+    struct limit limit = next_limit(conn);
+    if (limit.deadline > now_ns(conn)) {
+        coarse_timer_set(timer, limit.deadline);
         return;
     }
-    if (reason == H1_CLOSE_SLOW_HEAD && conn->state == H1_HEAD) {
-        answer_timeout(conn, 408, reason);
-    } else if (reason == H1_CLOSE_SLOW_BODY && conn->state == H1_EXCHANGE) {
-        answer_timeout(conn, 408, reason);
-    } else if (reason == H1_CLOSE_SLOW_REQUEST) {
-        answer_timeout(conn, 504, reason);
-    } else {
-        gone(conn, reason);
-        close_conn(conn);
+    bool is_of_head = limit.reason == H1_CLOSE_SLOW_HEAD;
+    bool is_of_exchange = conn->state == H1_EXCHANGE &&
+            (limit.reason == H1_CLOSE_SLOW_BODY ||
+                    (limit.reason == H1_CLOSE_SLOW_REQUEST && conn->answered == NULL));
+    if (is_of_head || is_of_exchange) {
+        answer_timeout(conn, limit.reason);
+        return;
     }
+    gone(conn, limit.reason);
+    close_conn(conn);
 }
 
 static void
@@ -959,6 +1102,10 @@ on_stop(struct carrier *carrier, bool now)
     }
     conn->is_stopping = true;
     if (conn->state == H1_IDLE) {
+        /* Once more to the stream: what has arrived is answered, though its event is yet to
+         * come. */
+        conn->may_read = true;
+        conn->since_ns = now_ns(conn);
         loop_defer(conn->engine->loop, &conn->task);
     } else if (!conn->reply.has_head) {
         conn->is_last = true;
@@ -982,7 +1129,7 @@ h1_conn_on_event(void *owner, unsigned events)
     }
     bool waits_for_room = conn->output.unsent != NULL;
     if ((events & STREAM_READABLE) || waits_for_room) {
-        take_turn(conn);
+        take_turn(conn, events);
     }
 }
 
@@ -1017,9 +1164,9 @@ h1_conn_start(struct h1_conn *conn, struct stream *stream)
 {
     conn->stream = stream;
     conn->may_read = true;
-    conn->is_stopping = conn->engine->is_draining && conn->requests > 0;
+    conn->is_stopping = conn->engine->is_draining;
     engine_add(conn->engine, &conn->carrier);
-    take_turn(conn);
+    take_turn(conn, STREAM_READABLE);
 }
 
 int

@@ -27,11 +27,10 @@ put(char *at, struct weir_str s)
 static enum h1_framing
 choose_framing(const struct weir_request *request)
 {
-    const struct reply *reply = &request->reply;
     if (reply_is_bodiless(request)) {
         return H1_NO_BODY;
     }
-    if (reply->length_bytes != LENGTH_UNKNOWN || reply_is_ended(reply)) {
+    if (reply_known_length(request) != LENGTH_UNKNOWN) {
         return H1_LENGTH;
     }
     return request->head.minor == 1 ? H1_CHUNKED : H1_UNTIL_CLOSE;
@@ -40,16 +39,9 @@ choose_framing(const struct weir_request *request)
 bool
 h1_reply_needs_close(const struct weir_request *request)
 {
-    return choose_framing(request) == H1_UNTIL_CLOSE;
-}
-
-static uint64_t
-known_length(const struct reply *reply)
-{
-    if (reply->length_bytes != LENGTH_UNKNOWN) {
-        return reply->length_bytes;
-    }
-    return reply_is_ended(reply) ? reply->wire->bytes : LENGTH_UNKNOWN;
+    const struct reply *reply = &request->reply;
+    return choose_framing(request) == H1_UNTIL_CLOSE ||
+            reply->wire->bytes > reply->length_bytes;
 }
 
 static char *
@@ -73,7 +65,7 @@ put_framing(char *at, const struct weir_request *request, enum h1_framing framin
         bool keep_alive)
 {
     const struct reply *reply = &request->reply;
-    uint64_t length = known_length(reply);
+    uint64_t length = reply_known_length(request);
     bool has_length = framing == H1_LENGTH ||
             (framing == H1_NO_BODY && request->head.method == METHOD_HEAD &&
                     reply->status != 204 && reply->status != 304 && length != LENGTH_UNKNOWN);
@@ -151,7 +143,7 @@ step_head(struct h1_reply *state, struct weir_request *request, struct output *o
         struct slice slice;
         char *memory;
         if (slice_alloc(bytes_max, &slice, &memory) < 0) {
-            output->is_out_of_memory = true;
+            output->is_out_of_memory = true; /* the turn ends with the connection */
             return false;
         }
         slice.len = write_head(memory, request, framing, keep_alive);
@@ -159,7 +151,8 @@ step_head(struct h1_reply *state, struct weir_request *request, struct output *o
     }
     state->has_head = true;
     state->framing = framing;
-    state->left_bytes = framing == H1_LENGTH ? known_length(&request->reply) : 0;
+    state->left_bytes = framing == H1_LENGTH ? reply_known_length(request) : 0;
+    request->reply.head_left = true;
     return true;
 }
 
@@ -198,11 +191,11 @@ step_body(struct h1_reply *state, struct reply *reply, struct output *output)
         slice_queue_consume(reply->wire, bytes);
         return true;
     case H1_LENGTH:
-        state->is_over |= bytes > state->left_bytes;
+        reply->was_over |= bytes > state->left_bytes;
         bytes = bytes < state->left_bytes ? bytes : state->left_bytes;
         move_slices(reply->wire, output, bytes);
         state->left_bytes -= bytes;
-        slice_queue_consume(reply->wire, state->is_over ? reply->wire->bytes : 0);
+        slice_queue_consume(reply->wire, reply->was_over ? reply->wire->bytes : 0);
         return true;
     case H1_CHUNKED:
         bytes = bytes < CHUNK_MAX_BYTES ? bytes : CHUNK_MAX_BYTES;
@@ -224,6 +217,9 @@ h1_reply_step(struct h1_reply *state, struct weir_request *request, struct outpu
     struct reply *reply = &request->reply;
     WEIR_ASSERT(reply->state == REPLY_COMMITTED);
     if (!state->has_head) {
+        if (reply->is_broken) {
+            return H1_REPLY_SHORT;
+        }
         if (reply->wire->bytes == 0 && !reply_is_ended(reply)) {
             return H1_REPLY_WAITING; /* nothing on the wire before the first body byte */
         }

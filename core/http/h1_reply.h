@@ -17,7 +17,6 @@ enum h1_framing {
 /* Where the answer in hand stands. All zero before its head. */
 struct h1_reply {
     bool has_head; /* the head is in the output */
-    bool is_over;  /* the module wrote more than it declared */
     enum h1_framing framing;
     uint64_t left_bytes; /* H1_LENGTH: of the declared length */
 };
@@ -29,8 +28,8 @@ enum h1_reply_result {
     H1_REPLY_SHORT,   /* ended before its declared length: nothing may follow */
 };
 
-/* Whether the connection must end after this answer because of its framing; asked before the
- * head is written. */
+/* Whether the connection must end after this answer, because of its framing or of a length that
+ * does not hold; asked before the head is written. */
 bool h1_reply_needs_close(const struct weir_request *request);
 
 /* Moves what there is of a committed reply to the output. `keep_alive` is settled by the first

@@ -17,7 +17,10 @@
 #define FIRST_CAPACITY_BYTES 1024u
 #define FIRST_FIELDS         24u
 #define FIRST_MAX            254u
-#define HEAD_MAX_BYTES       (16u << 20) /* whatever the configuration says; offsets are 32 bits */
+
+/* Whatever the configuration says: both fit into a request's arena, twice over. */
+#define HEAD_MAX_BYTES  (1u << 20)
+#define HEAD_MAX_FIELDS 16384u
 
 unsigned
 head_refusal_status(enum head_refusal refusal)
@@ -49,16 +52,23 @@ head_refusal_text(enum head_refusal refusal)
     return "refused";
 }
 
+/* Nothing has been read of a head that was refused early. */
+static struct weir_str
+part(const struct head *head, uint32_t at, uint32_t len)
+{
+    return len == 0 ? weir_str_make("", 0) : weir_str_make(head->bytes + at, len);
+}
+
 struct weir_str
 head_method(const struct head *head)
 {
-    return weir_str_make(head->bytes + head->method_at, head->method_len);
+    return part(head, head->method_at, head->method_len);
 }
 
 struct weir_str
 head_target(const struct head *head)
 {
-    return weir_str_make(head->bytes + head->target_at, head->target_len);
+    return part(head, head->target_at, head->target_len);
 }
 
 struct weir_str
@@ -158,6 +168,25 @@ head_reader_init(struct head_reader *reader, const struct http_limits *limits,
     reader->parser.context = reader;
 }
 
+uint32_t
+head_max_bytes(const struct http_limits *limits)
+{
+    return limits->head_bytes < HEAD_MAX_BYTES ? (uint32_t)limits->head_bytes : HEAD_MAX_BYTES;
+}
+
+uint32_t
+head_max_fields(const struct http_limits *limits)
+{
+    return limits->fields < HEAD_MAX_FIELDS ? (uint32_t)limits->fields : HEAD_MAX_FIELDS;
+}
+
+/* Bytes that are ever kept: enough to see that the limit is broken. */
+static uint32_t
+kept_max_bytes(const struct head_reader *reader)
+{
+    return head_max_bytes(reader->limits) + 3;
+}
+
 /* Appends, growing within the arena; what was there before stays as waste of at most its own
  * size. */
 static bool
@@ -168,7 +197,9 @@ keep(struct head_reader *reader, struct weir_str input)
         while (capacity - reader->len < input.len) {
             capacity *= 2;
         }
-        char *bytes = capacity > UINT32_MAX ? NULL : arena_alloc(reader->arena, capacity);
+        size_t most = kept_max_bytes(reader);
+        capacity = capacity < most ? capacity : most;
+        char *bytes = arena_alloc(reader->arena, capacity);
         if (bytes == NULL) {
             return false;
         }
@@ -184,13 +215,6 @@ keep(struct head_reader *reader, struct weir_str input)
     return true;
 }
 
-static uint64_t
-head_limit(const struct head_reader *reader)
-{
-    uint64_t limit = reader->limits->head_bytes;
-    return limit < HEAD_MAX_BYTES ? limit : HEAD_MAX_BYTES;
-}
-
 /* By length alone, `len` bytes of the line being there so far, its CRLF not counted. */
 static enum head_refusal
 check_length(const struct head_reader *reader, uint64_t len)
@@ -199,13 +223,13 @@ check_length(const struct head_reader *reader, uint64_t len)
     if (!reader->has_request_line) {
         /* Empty lines before the request count too, so that they end (RFC 9112 2.2). */
         bool fits = len <= limits->request_line_bytes &&
-                reader->line_at + len <= head_limit(reader);
+                reader->line_at + len <= head_max_bytes(limits);
         return fits ? HEAD_ACCEPTED : HEAD_REQUEST_LINE_TOO_LONG;
     }
     if (len > limits->field_bytes) {
         return HEAD_FIELD_TOO_LONG;
     }
-    return reader->line_at + len <= head_limit(reader) ? HEAD_ACCEPTED : HEAD_HEAD_TOO_LONG;
+    return reader->line_at + len <= head_max_bytes(limits) ? HEAD_ACCEPTED : HEAD_HEAD_TOO_LONG;
 }
 
 /* The bytes of a method, as far as they have come: what no method holds is refused at once, so
@@ -296,7 +320,8 @@ check_line(struct head_reader *reader, uint32_t lines_fields, size_t len, bool *
     if (line[0] == ':') {
         return HEAD_EMPTY_NAME;
     }
-    return lines_fields <= reader->limits->fields ? HEAD_ACCEPTED : HEAD_TOO_MANY_FIELDS;
+    return lines_fields <= head_max_fields(reader->limits) ? HEAD_ACCEPTED
+                                                           : HEAD_TOO_MANY_FIELDS;
 }
 
 /* Hands the lines before `to` to llhttp. */
@@ -448,8 +473,7 @@ head_reader_feed(struct head_reader *reader, struct weir_str input, size_t *take
     *taken = 0;
     *refusal = HEAD_ACCEPTED;
 
-    /* Never keep more than the limit and one byte, which is what breaks it. */
-    uint64_t room = head_limit(reader) + 3 - reader->len;
+    uint32_t room = kept_max_bytes(reader) - reader->len;
     struct weir_str kept = weir_str_make(input.ptr,
             input.len < room ? input.len : (size_t)room);
     if (!keep(reader, kept)) {

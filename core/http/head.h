@@ -104,6 +104,11 @@ struct weir_str head_find(const struct head *head, enum field_id id);
  * there is none. */
 uint32_t head_find_named(const struct head *head, struct weir_str name, uint32_t from);
 
+/* What one head, or the trailers of one message, may take at the most: the limits, or less
+ * where memory would not be bounded otherwise. */
+uint32_t head_max_bytes(const struct http_limits *limits);
+uint32_t head_max_fields(const struct http_limits *limits);
+
 /* Reads one head. Embedded in its owner; used once, then initialised again. */
 struct head_reader {
     const struct http_limits *limits; /* borrowed */

@@ -29,7 +29,7 @@ output_begin(struct output *output, struct engine *engine, struct stream *stream
     output->used_bytes = 0;
     output->turn_bytes = 0;
     output->last = OUTPUT_SENT;
-    output->is_out_of_memory = false;
+    output->is_out_of_memory = output->has_source_failed = false;
     if (state->unsent == NULL) {
         slice_queue_init(&output->queue);
         return;
@@ -39,15 +39,27 @@ output_begin(struct output *output, struct engine *engine, struct stream *stream
     state->unsent = NULL;
 }
 
+/* Something is lost, so nothing behind it may leave either: what has come so far is a clean
+ * beginning. It counts as queued, so that no answer passes for sent. */
+static void
+lose(struct output *output, uint64_t bytes)
+{
+    output->is_out_of_memory = true;
+    output->state->queued_bytes += bytes;
+}
+
 static void
 push(struct output *output, struct slice slice)
 {
     uint64_t len = slice.len;
-    if (slice_queue_push(&output->queue, slice) < 0) {
-        output->is_out_of_memory = true;
-        return;
+    if (output->is_out_of_memory) {
+        slice_drop(&slice);
+        lose(output, len);
+    } else if (slice_queue_push(&output->queue, slice) < 0) {
+        lose(output, len);
+    } else {
+        output->state->queued_bytes += len;
     }
-    output->state->queued_bytes += len;
 }
 
 /* Appends what stands at the end of the used part of the buffer, to the last slice if that
@@ -57,7 +69,7 @@ push_buffered(struct output *output, size_t bytes)
 {
     char *at = output->buffer + output->used_bytes;
     output->used_bytes += bytes;
-    if (output->queue.count > 0) {
+    if (output->queue.count > 0 && !output->is_out_of_memory) {
         struct slice *last = slice_queue_at(&output->queue, output->queue.count - 1);
         if (last->kind == SLICE_BYTES && last->hold == NULL && last->ptr + last->len == at) {
             last->len += bytes;
@@ -101,7 +113,7 @@ output_bytes(struct output *output, struct weir_str bytes)
     }
     struct slice slice;
     if (slice_copy(bytes, &slice) < 0) {
-        output->is_out_of_memory = true;
+        lose(output, bytes.len);
         return;
     }
     push(output, slice);
@@ -141,6 +153,15 @@ gather(struct output *output, struct iovec *parts, size_t *bytes, bool *more)
     return count;
 }
 
+/* True when sending a file failed for a reason that is not the peer's: it was cut short, or
+ * could not be read. */
+static bool
+is_source_error(ssize_t error)
+{
+    return error != -EAGAIN && error != -EPIPE && error != -ECONNRESET && error != -ENOTCONN &&
+            error != -ETIMEDOUT;
+}
+
 /* Writes the front of the queue. Returns bytes written or a negative errno; *wanted is how many
  * were offered. */
 static ssize_t
@@ -159,7 +180,9 @@ write_front(struct output *output, size_t *wanted)
         if (n > 0) {
             *wanted = (size_t)n; /* less than asked says nothing about the socket */
         }
-        return n == 0 ? -ENODATA : n; /* the file was cut short under us */
+        n = n == 0 ? -ENODATA : n; /* the file was cut short under us */
+        output->has_source_failed = n < 0 && is_source_error(n);
+        return n;
     }
     struct iovec parts[PARTS_MAX];
     bool more;

@@ -33,6 +33,7 @@ struct output {
     uint64_t turn_bytes;        /* sent in this turn */
     enum output_result last;    /* of the last flush */
     bool is_out_of_memory;      /* something could not be queued: the connection must end */
+    bool has_source_failed;     /* OUTPUT_BROKEN: a file, and not the peer, is at fault */
     struct slice_queue queue;
 };
 

@@ -30,7 +30,7 @@ clear(struct weir_request *request)
     reply->state = REPLY_NONE;
     reply->field_count = 0;
     reply->ended = reply->close = reply->is_broken = reply->was_invalid = false;
-    reply->is_representation = false;
+    reply->is_representation = reply->hides_length = false;
     reply->length_bytes = LENGTH_UNKNOWN;
     reply->written_bytes = 0;
     reply->trailers = weir_str_make(NULL, 0);
@@ -48,6 +48,7 @@ weir_reply_begin(struct weir_request *request, unsigned status)
     clear(request);
     request->reply.state = REPLY_BEGUN;
     request->reply.status = (uint16_t)status;
+    request->reply.beginnings++;
     return 0;
 }
 
@@ -96,11 +97,11 @@ take_over(struct weir_request *request, enum field_id id, struct weir_str value)
         request->reply.length_bytes = bytes;
         return 1;
     }
-    if (id == FIELD_CONNECTION) {
-        request->reply.close |= weir_str_list_has(value, WEIR_STR("close"));
-        return 1;
-    }
-    return field_flags(id) & FIELD_HOP ? 1 : 0;
+    bool is_close = id == FIELD_CONNECTION && weir_str_list_has(value, WEIR_STR("close"));
+    bool is_hop = (field_flags(id) & FIELD_HOP) != 0;
+    request->reply.close |= is_close;
+    request->reply.had_hop |= is_hop && !is_close;
+    return is_hop ? 1 : 0;
 }
 
 int
@@ -236,12 +237,12 @@ weir_reply_write(struct weir_request *request, struct weir_str bytes)
     }
     uint64_t room = reply->mark_bytes - reply->queue.bytes;
     bytes.len = bytes.len < room ? bytes.len : (size_t)room;
-    struct slice slice;
-    r = slice_copy(bytes, &slice);
-    if (r == 0) {
-        r = push(request, slice);
+    r = slice_queue_append(&reply->queue, bytes);
+    if (r < 0) {
+        return r;
     }
-    return r < 0 ? r : (ssize_t)bytes.len;
+    reply->written_bytes += bytes.len;
+    return (ssize_t)bytes.len;
 }
 
 int
@@ -412,6 +413,10 @@ write_error_body(struct weir_request *request, unsigned status)
 bool
 reply_replace(struct weir_request *request, unsigned status)
 {
+    if (request->reply.head_left) {
+        return false;
+    }
+    request->reply.state = REPLY_NONE;
     if (weir_reply_begin(request, status) < 0) {
         return false;
     }
@@ -423,8 +428,8 @@ reply_replace(struct weir_request *request, unsigned status)
 enum weir_verdict
 weir_reply_error(struct weir_request *request, unsigned status)
 {
-    return status >= 200 && status <= 599 && reply_replace(request, status) ? WEIR_DONE
-                                                                            : WEIR_FAILED;
+    bool can_answer = status >= 200 && status <= 599 && is_changeable(request);
+    return can_answer && reply_replace(request, status) ? WEIR_DONE : WEIR_FAILED;
 }
 
 bool
@@ -438,9 +443,16 @@ void
 reply_commit(struct weir_request *request)
 {
     struct reply *reply = &request->reply;
-    WEIR_ASSERT(reply->state == REPLY_BEGUN);
-    if (reply->was_invalid) {
-        reply_replace(request, 500);
-    }
+    WEIR_ASSERT(reply->state == REPLY_BEGUN && !reply->was_invalid);
     reply->state = REPLY_COMMITTED;
+}
+
+uint64_t
+reply_known_length(const struct weir_request *request)
+{
+    const struct reply *reply = &request->reply;
+    if (reply->length_bytes != LENGTH_UNKNOWN) {
+        return reply->length_bytes;
+    }
+    return reply_is_ended(reply) && !reply->hides_length ? reply->wire->bytes : LENGTH_UNKNOWN;
 }

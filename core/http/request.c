@@ -195,8 +195,7 @@ request_body_push(struct weir_request *request, struct weir_str bytes)
         in->error = -EMSGSIZE;
         return in->error;
     }
-    struct slice slice;
-    if (slice_copy(bytes, &slice) < 0 || slice_queue_push(&in->queue, slice) < 0) {
+    if (slice_queue_append(&in->queue, bytes) < 0) {
         in->error = -ENOMEM;
         return in->error;
     }

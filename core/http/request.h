@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* A request and its answer, independent of the protocol that carries them.
  *
- *     transport (h1.c, ...)                 request                     handler
- * (module/chain.c) reads the head           ----->  head, target, host   ----->  run(): asks
- * hooks feeds body, while wanted ----->  in                   ----->  reads it sends head and
- * body      <-----  reply                <-----  fills it, commits it all sent, or died ----->
- * end                  ----->  end(): logs, frees
+ *     transport (h1.c, ...)         request              handler (module/course.c)
+ *     reads the head      ----->      head, target, host   ----->  run(): asks hooks
+ *     feeds the body,     ----->      in                   ----->  reads it
+ *       while wanted
+ *     sends head, body    <-----      reply                <-----  fills it, commits it
+ *     all sent, or died   ----->      end                  ----->  end(): logs, frees
  *
  * One memory block holds the request, its slab and the beginning of its arena; it comes from
  * the engine's spares, so an ordinary request allocates nothing. Thread: the engine's loop. */
@@ -69,6 +70,8 @@ struct request_body {
     int error;                /* negative errno once it broke; see weir_body_read() */
     bool wanted;              /* somebody reads: 100 Continue may go out */
     bool ended;               /* all of it is in the queue */
+    /* The client's time: while the transport waits for it, and no longer (limits.body_rate). */
+    uint64_t resumed_ns, spent_ns;
 };
 
 enum reply_state {
@@ -85,11 +88,16 @@ struct reply_field {
 struct reply {
     enum reply_state state;
     uint16_t status;
+    bool head_left;         /* the transport has sent it: nothing can take its place any more */
     bool ended;             /* no body bytes follow */
     bool close;             /* the module asked for `Connection: close` */
     bool is_broken;         /* cannot be finished: the transport ends the connection */
     bool was_invalid;       /* a field was refused: it becomes a 500 */
+    bool had_hop;           /* a field that is the server's was dropped */
+    bool was_over;          /* the transport cut what exceeded the declared length */
+    bool hides_length;      /* HEAD: a GET would be filtered, so its length is unknown */
     bool is_representation; /* http/representation.h settles conditions and ranges */
+    uint32_t beginnings;    /* of weir_reply_begin(): whether it was begun anew */
     uint32_t field_count, field_capacity;
     struct reply_field *fields; /* inline, then the arena's */
     uint64_t length_bytes;      /* declared; LENGTH_UNKNOWN */
@@ -127,7 +135,8 @@ struct weir_request {
     struct reply reply;
 
     /* Its course. */
-    bool is_gone; /* the client left: nothing that is written arrives */
+    bool is_gone;           /* the client left: nothing that is written arrives */
+    uint16_t forced_status; /* not 0: the handler answers this, whatever it waits for */
     enum request_end end;
     uint64_t head_read_ns, sent_bytes;
     struct weir_request *next;     /* in a list of whoever holds it */
@@ -174,12 +183,14 @@ reply_is_ended(const struct reply *reply)
 /* Room for the client's body in the queue, in bytes. */
 uint64_t request_body_room(const struct weir_request *request);
 
-/* The reply may leave: the handler's hooks have seen it. A reply with an invalid field becomes
- * a plain 500 first. */
+/* The reply may leave: the handler's hooks have seen it. */
 void reply_commit(struct weir_request *request);
 
-/* Drops whatever was begun and not committed and answers `status` with the core's own text.
- * False when an answer is on its way already. */
+/* The length of the body as far as it is known; LENGTH_UNKNOWN. */
+uint64_t reply_known_length(const struct weir_request *request);
+
+/* Drops whatever was begun or committed and answers `status` with the core's own text; it is to
+ * be committed (anew). False when a head is on its way already. */
 bool reply_replace(struct weir_request *request, unsigned status);
 
 /* True when the answer has no body on the wire: HEAD, 204, 304 (RFC 9110 section 6.4.1). */

@@ -15,9 +15,9 @@
 #include "module/filter.h"
 #include "observe/log.h"
 
-/* A filter is called while the queue behind it holds less, so that it always has as much room
- * (weir_filter_room()) as this again. */
-#define FILTER_MARK_BYTES 32768u
+/* A hook that waits for what is there already is called again at once; so often, and it is at
+ * fault. */
+#define STALLS_MAX 3u
 
 enum asker_state {
     ASKER_SERVER,
@@ -51,7 +51,9 @@ struct course {
     weir_request_fn *resume;   /* of the hook at ask_at; set while ASKER_WAITING */
     struct course_wait *event; /* borrowed: what WAIT_EVENT waits for */
     bool is_event_there;
-    bool is_ended; /* nothing may wait any more */
+    bool is_ended;     /* nothing may wait any more */
+    uint8_t stalls;    /* resumes in a row that found nothing changed */
+    uint64_t progress; /* course_progress() when the hook was resumed last */
     struct filter_line reply_filters, body_filters;
     uint8_t *enabled; /* per use: its reply filter was switched on; NULL: none was */
 };
@@ -97,6 +99,15 @@ log_fault(const struct weir_request *request, const struct chain_entry *entry, c
             (int)(target.len < 200 ? target.len : 200), target.ptr, what);
 }
 
+/* The same where no hook is to be named. */
+static void
+log_request(const struct weir_request *request, const char *what)
+{
+    struct weir_str target = head_target(&request->head);
+    log_error("%.*s %.*s: %s", WEIR_STR_ARG(head_method(&request->head)),
+            (int)(target.len < 200 ? target.len : 200), target.ptr, what);
+}
+
 /* The status that tells the client what was wrong with its body; 0 when nothing was. */
 static unsigned
 body_error_status(const struct weir_request *request)
@@ -112,16 +123,52 @@ body_error_status(const struct weir_request *request)
         return 408;
     case -ENOMEM:
         return 503;
+    case -EIO: /* a filter of ours */
+        return 500;
     default:
         return 400;
     }
 }
 
+/* The hook that waits does so no longer. What it waits for is told, or the module itself where
+ * it has something to clean up; its answer would have no one to go to. */
+static void
+cancel_wait(struct weir_request *request)
+{
+    struct course *course = course_of(request);
+    bool is_event = course->wait == WAIT_EVENT;
+    course->wait = WAIT_NONE;
+    course->resume = NULL;
+    if (is_event && course->event->aborted != NULL) {
+        (void)call(request, &course->chain->entries[course->ask_at], course->event->aborted);
+    } else if (is_event && !course->is_event_there) {
+        course->event->abandon(course->event);
+    }
+}
+
+static void
+stop_asking(struct weir_request *request)
+{
+    cancel_wait(request);
+    course_of(request)->asker = ASKER_DONE;
+}
+
+/* The core answers in the modules' place. An answer whose head has left can only be cut. */
 static void
 answer(struct weir_request *request, unsigned status)
 {
-    reply_replace(request, status);
-    course_of(request)->asker = ASKER_DONE;
+    struct course *course = course_of(request);
+    struct reply *reply = &request->reply;
+    stop_asking(request);
+    bool was_committed = reply->state == REPLY_COMMITTED;
+    if (!reply_replace(request, status)) {
+        reply->is_broken |= !reply_is_ended(reply);
+    } else if (was_committed) {
+        /* The hooks have seen one answer; this one goes as it is. */
+        course->reply_filters.first = NULL;
+        reply->wire = &reply->queue;
+        reply_commit(request);
+    }
 }
 
 /* The hook could not do its work. When the body it read was at fault, so is the client. */
@@ -132,12 +179,6 @@ answer_fault(struct weir_request *request, const struct chain_entry *entry, cons
     if (status == 0) {
         log_fault(request, entry, what);
         status = 500;
-    }
-    if (request->reply.state == REPLY_COMMITTED) {
-        /* Part of the answer has left: all that can be said is that it is not whole. */
-        request->reply.is_broken = true;
-        course_of(request)->asker = ASKER_DONE;
-        return;
     }
     answer(request, status);
 }
@@ -219,6 +260,9 @@ static void
 take_verdict(struct weir_request *request, struct course *course, enum weir_verdict verdict)
 {
     const struct chain_entry *entry = &course->chain->entries[course->ask_at];
+    if (verdict != WEIR_PENDING) {
+        cancel_wait(request); /* it thought better of it */
+    }
     switch (verdict) {
     case WEIR_NEXT:
         course->ask_at++;
@@ -228,6 +272,8 @@ take_verdict(struct weir_request *request, struct course *course, enum weir_verd
             answer_fault(request, entry, "said that it answered, but did not: 500");
             return;
         }
+        /* It is not called again, so nothing can follow. */
+        weir_reply_end(request);
         course->asker = ASKER_DONE;
         return;
     case WEIR_PENDING:
@@ -281,6 +327,36 @@ is_ripe(const struct weir_request *request, const struct course *course)
     return false;
 }
 
+/* Changes with everything that a hook's reading and writing moves. */
+static uint64_t
+course_progress(const struct weir_request *request)
+{
+    return request->in.received_bytes - request->in.read->bytes + request->reply.written_bytes +
+            request->reply.beginnings;
+}
+
+/* Resumes the hook that waits. */
+static void
+resume_hook(struct weir_request *request, struct course *course)
+{
+    const struct chain_entry *entry = &course->chain->entries[course->ask_at];
+    weir_request_fn *fn = course->resume;
+    course->asker = course->resumes_as;
+    course->wait = WAIT_NONE;
+    course->resume = NULL;
+    enum weir_verdict verdict = call(request, entry, fn);
+    uint64_t progress = course_progress(request);
+    bool has_stalled = verdict == WEIR_PENDING && course->wait != WAIT_EVENT &&
+            course->progress == progress && is_ripe(request, course);
+    course->progress = progress;
+    course->stalls = has_stalled ? (uint8_t)(course->stalls + 1) : 0;
+    if (course->stalls >= STALLS_MAX) {
+        answer_fault(request, entry, "waits for what is there already: 500");
+        return;
+    }
+    take_verdict(request, course, verdict);
+}
+
 /* Goes on as far as hooks let it. True when it got anywhere. */
 static bool
 ask(struct weir_request *request, struct course *course)
@@ -304,18 +380,12 @@ ask(struct weir_request *request, struct course *course)
                 answer(request, 404);
             }
             break;
-        case ASKER_WAITING: {
+        case ASKER_WAITING:
             if (!is_ripe(request, course)) {
                 return has_moved;
             }
-            weir_request_fn *resume = course->resume;
-            course->asker = course->resumes_as;
-            course->wait = WAIT_NONE;
-            course->resume = NULL;
-            const struct chain_entry *entry = &course->chain->entries[course->ask_at];
-            take_verdict(request, course, call(request, entry, resume));
+            resume_hook(request, course);
             break;
-        }
         case ASKER_DONE:
             return has_moved;
         }
@@ -345,10 +415,51 @@ set_reply_filters(struct weir_request *request, struct course *course)
     return 0;
 }
 
+/* The answer was begun anew: whoever wrote the old one is done, and no filter that was switched
+ * on for it knows the new one. What begins an answer here must also end it. */
+static void
+take_replacement(struct weir_request *request, struct course *course)
+{
+    stop_asking(request);
+    weir_reply_end(request);
+    if (course->enabled != NULL) {
+        memset(course->enabled, 0, course->chain->use_count);
+    }
+}
+
+/* What no hook may let out. */
+static void
+check_reply(struct weir_request *request, struct course *course)
+{
+    struct reply *reply = &request->reply;
+    if (reply->was_invalid) {
+        log_request(request, "an answer with an invalid field: 500");
+        reply_replace(request, 500);
+        take_replacement(request, course);
+    } else if (request->head.method == METHOD_CONNECT && reply->status < 300) {
+        /* The client would take it for an open tunnel (RFC 9110 section 9.3.6). */
+        log_request(request, "a success in answer to CONNECT, but this is no tunnel: 501");
+        reply_replace(request, 501);
+        take_replacement(request, course);
+    }
+}
+
+static bool
+has_enabled_filter(const struct course *course)
+{
+    for (uint16_t i = 0; course->enabled != NULL && i < course->chain->use_count; i++) {
+        if (course->enabled[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
 run_reply_hooks(struct weir_request *request, struct course *course)
 {
     const struct chain *chain = course->chain;
+    uint32_t beginnings = request->reply.beginnings;
     for (; chain != NULL && course->reply_at < chain->first[WEIR_ON_REPLY_HEAD + 1];
             course->reply_at++) {
         const struct chain_entry *entry = &chain->entries[course->reply_at];
@@ -360,13 +471,21 @@ run_reply_hooks(struct weir_request *request, struct course *course)
                             : "waits, which this phase cannot in this build: 500");
             reply_replace(request, 500);
         }
+        if (request->reply.beginnings != beginnings) {
+            beginnings = request->reply.beginnings;
+            take_replacement(request, course);
+        }
     }
-    if (representation_settle(request, course->enabled != NULL)) {
+    check_reply(request, course);
+    if (representation_settle(request, has_enabled_filter(course))) {
         course->enabled = NULL; /* filters were for the representation */
     }
-    bool has_filters = course->enabled != NULL && !reply_is_bodiless(request);
-    if (has_filters && set_reply_filters(request, course) < 0) {
+    bool has_filters = has_enabled_filter(course);
+    request->reply.hides_length = has_filters && reply_is_bodiless(request);
+    if (has_filters && !reply_is_bodiless(request) && set_reply_filters(request, course) < 0) {
         reply_replace(request, 503);
+        take_replacement(request, course);
+        course->reply_filters.first = NULL;
         request->reply.wire = &request->reply.queue;
     }
     reply_commit(request);
@@ -381,13 +500,12 @@ flow_reply(struct weir_request *request, struct course *course)
         return false;
     }
     bool moved = false;
-    int r = filter_line_step(line, request->reply.ended, FILTER_MARK_BYTES, call_body_filter,
-            request, &moved);
+    int r = filter_line_step(line, request->reply.ended, call_body_filter, request, &moved);
     if (r < 0) {
         log_fault(request, line->failed->entry,
-                r == -ELOOP ? "three calls without progress: the answer is cut"
-                            : "failed: the answer is cut");
-        request->reply.is_broken = true;
+                r == -ELOOP ? "three calls without progress: the answer is lost"
+                            : "failed: the answer is lost");
+        answer(request, r == -ENOMEM ? 503 : 500);
         return true;
     }
     request->reply.wire_ended = line->last->has_ended;
@@ -426,13 +544,12 @@ flow_body(struct weir_request *request, struct course *course)
         return false;
     }
     bool moved = false;
-    int r = filter_line_step(line, in->ended, FILTER_MARK_BYTES, call_body_filter, request,
-            &moved);
+    int r = filter_line_step(line, in->ended, call_body_filter, request, &moved);
     if (r < 0) {
         log_fault(request, line->failed->entry,
                 r == -ELOOP ? "three calls without progress: the body is refused"
                             : "failed: the body is refused");
-        in->error = -EPROTO;
+        in->error = r == -ENOMEM ? -ENOMEM : -EIO;
         return true;
     }
     in->read_ended = line->last->has_ended;
@@ -445,6 +562,11 @@ void
 course_run(struct weir_request *request)
 {
     struct course *course = course_of(request);
+    if (request->forced_status != 0) {
+        unsigned status = request->forced_status;
+        request->forced_status = 0;
+        answer(request, status);
+    }
     bool has_moved;
     do {
         has_moved = flow_body(request, course);
@@ -453,20 +575,19 @@ course_run(struct weir_request *request)
     } while (has_moved);
 }
 
-/* The request ends while a hook of it waits for an event. */
+/* What the core mended or could not mend in an answer. */
 static void
-end_wait(struct weir_request *request, struct course *course)
+log_misdeeds(const struct weir_request *request)
 {
-    course->is_ended = true;
-    if (course->wait != WAIT_EVENT) {
-        return;
+    const struct reply *reply = &request->reply;
+    if (reply->had_hop) {
+        log_request(request, "a field that is the server's was dropped from the answer");
     }
-    course->wait = WAIT_NONE;
-    if (course->event->aborted != NULL) {
-        /* The answer would have no one to go to. */
-        (void)call(request, &course->chain->entries[course->ask_at], course->event->aborted);
-    } else if (!course->is_event_there) {
-        course->event->abandon(course->event);
+    if (reply->was_over) {
+        log_request(request, "the answer was longer than its Content-Length: cut");
+    }
+    if (request->end == REQUEST_END_ANSWER_SHORT) {
+        log_request(request, "the answer could not be finished: the connection was closed");
     }
 }
 
@@ -474,7 +595,9 @@ void
 course_end(struct weir_request *request)
 {
     struct course *course = course_of(request);
-    end_wait(request, course);
+    course->is_ended = true;
+    stop_asking(request);
+    log_misdeeds(request);
     const struct chain *chain = course->chain;
     for (uint16_t i = chain == NULL ? 0 : chain->first[WEIR_ON_LOG];
             chain != NULL && i < chain->first[WEIR_ON_LOG + 1]; i++) {

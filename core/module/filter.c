@@ -10,6 +10,9 @@
 #define WANT_MAX_BYTES 65536u
 #define STALLS_MAX     3u
 
+/* A file is read for a filter in runs of this. */
+#define FILE_RUN_BYTES 65536u
+
 static void
 fini_filter(void *object)
 {
@@ -64,17 +67,8 @@ join(struct slice_queue *queue, size_t bytes)
         at += len;
     }
 
-    /* In front of what remains: the queue is rotated, since it only grows at its end. */
     slice_queue_consume(queue, bytes);
-    uint32_t behind = queue->count;
-    int r = slice_queue_push(queue, joined);
-    for (uint32_t i = 0; r == 0 && i < behind; i++) {
-        struct slice slice = slice_part(slice_queue_at(queue, 0), 0,
-                slice_queue_at(queue, 0)->len);
-        slice_queue_consume(queue, slice.len);
-        r = slice_queue_push(queue, slice);
-    }
-    return r;
+    return slice_queue_push_front(queue, joined);
 }
 
 /* Makes the front of the input one run of what the filter wants. Returns 1 when it can be
@@ -92,23 +86,27 @@ prepare_input(struct weir_filter *filter)
     const struct slice *front = slice_queue_at(input, 0);
     uint64_t bytes = filter->want_bytes > front->len ? filter->want_bytes : front->len;
     bytes = bytes < input->bytes ? bytes : input->bytes;
-    if (front->kind == SLICE_FILE || bytes > front->len) {
-        int r = join(input, bytes < WANT_MAX_BYTES ? (size_t)bytes : WANT_MAX_BYTES);
-        return r < 0 ? r : 1;
+    if (front->kind == SLICE_BYTES && bytes <= front->len) {
+        return 1;
     }
-    return 1;
+    int r = join(input, bytes < FILE_RUN_BYTES ? (size_t)bytes : FILE_RUN_BYTES);
+    return r < 0 ? r : 1;
 }
 
+/* Lets input through as it is, no more of it than the next one may be given at once: whoever
+ * writes at the front of the line must feel a slow reader at its end. */
 static int
 pass_rest(struct weir_filter *filter, bool *moved)
 {
-    if (filter->input->bytes > 0) {
+    while (filter->input->bytes > 0 && filter->output.bytes < filter->pause_bytes) {
         *moved = true;
-        if (slice_queue_move(filter->input, &filter->output, filter->input->bytes) < 0) {
-            return -ENOMEM;
+        const struct slice *front = slice_queue_at(filter->input, 0);
+        int r = slice_queue_move(filter->input, &filter->output, front->len);
+        if (r < 0) {
+            return r;
         }
     }
-    if (filter->input_ended && !filter->has_ended) {
+    if (filter->input->bytes == 0 && filter->input_ended) {
         filter->has_ended = true;
         *moved = true;
     }
@@ -116,31 +114,34 @@ pass_rest(struct weir_filter *filter, bool *moved)
 }
 
 static int
-step_filter(struct weir_filter *filter, uint64_t mark_bytes, filter_call_fn *call,
-        void *context, bool *moved)
+step_filter(struct weir_filter *filter, filter_call_fn *call, void *context, bool *moved)
 {
     while (!filter->has_ended) {
         if (filter->is_passing) {
             return pass_rest(filter, moved);
         }
-        int r = filter->output.bytes >= mark_bytes ? 0 : prepare_input(filter);
+        int r = filter->output.bytes >= filter->pause_bytes ? 0 : prepare_input(filter);
         if (r <= 0) {
             return r;
         }
         filter->has_changed = false;
-        uint32_t wanted = filter->want_bytes;
-        enum weir_verdict verdict = call(context, filter);
-        if (verdict == WEIR_DONE) {
+        filter->want_bytes = 0;
+        switch (call(context, filter)) {
+        case WEIR_NEXT:
+            break;
+        case WEIR_DONE:
             filter->is_passing = true;
             *moved = true;
             continue;
-        }
-        if (verdict != WEIR_NEXT) {
+        case WEIR_PENDING:
+        case WEIR_FAILED:
             return -EPROTO;
         }
         if (filter->has_changed) {
             filter->stalls = 0;
-            filter->want_bytes = filter->want_bytes == wanted ? 0 : filter->want_bytes;
+            *moved = true;
+        } else if (filter->input_ended && filter->input->bytes == 0) {
+            filter->has_ended = true;
             *moved = true;
         } else if (filter->want_bytes > filter->input->bytes && !filter->input_ended) {
             return 0; /* it asked for more input: no fault */
@@ -152,18 +153,26 @@ step_filter(struct weir_filter *filter, uint64_t mark_bytes, filter_call_fn *cal
 }
 
 int
-filter_line_step(struct filter_line *line, bool source_ended, uint64_t mark_bytes,
-        filter_call_fn *call, void *context, bool *moved)
+filter_line_step(struct filter_line *line, bool source_ended, filter_call_fn *call,
+        void *context, bool *moved)
 {
-    bool ended = source_ended;
-    for (struct weir_filter *filter = line->first; filter != NULL; filter = filter->next) {
-        filter->input_ended = ended;
-        int r = step_filter(filter, mark_bytes, call, context, moved);
-        if (r < 0) {
-            line->failed = filter;
-            return r;
+    /* What one filter puts out may be what the one before it waited for room for. */
+    bool again = true;
+    while (again) {
+        again = false;
+        bool ended = source_ended;
+        for (struct weir_filter *filter = line->first; filter != NULL; filter = filter->next) {
+            uint32_t next_want = filter->next == NULL ? 0 : filter->next->want_bytes;
+            filter->pause_bytes = next_want > FILTER_MARK_BYTES ? next_want : FILTER_MARK_BYTES;
+            filter->input_ended = ended;
+            int r = step_filter(filter, call, context, &again);
+            if (r < 0) {
+                line->failed = filter;
+                return r;
+            }
+            ended = filter->has_ended;
         }
-        ended = filter->has_ended;
+        *moved |= again;
     }
     return 0;
 }
@@ -217,9 +226,8 @@ weir_filter_pass(struct weir_filter *filter, size_t bytes)
 size_t
 weir_filter_room(const struct weir_filter *filter)
 {
-    return filter->output.bytes < WANT_MAX_BYTES
-            ? (size_t)(WANT_MAX_BYTES - filter->output.bytes)
-            : 0;
+    uint64_t most = filter->pause_bytes + FILTER_MARK_BYTES;
+    return filter->output.bytes < most ? (size_t)(most - filter->output.bytes) : 0;
 }
 
 int
@@ -228,10 +236,7 @@ weir_filter_write(struct weir_filter *filter, struct weir_str bytes)
     if (bytes.len > weir_filter_room(filter)) {
         return -EAGAIN;
     }
-    struct slice slice;
-    if (slice_copy(bytes, &slice) < 0 || slice_queue_push(&filter->output, slice) < 0) {
-        return -ENOMEM;
-    }
-    filter->has_changed |= bytes.len > 0;
-    return 0;
+    int r = slice_queue_append(&filter->output, bytes);
+    filter->has_changed |= r == 0 && bytes.len > 0;
+    return r;
 }

@@ -15,11 +15,12 @@ struct weir_filter {
     struct slice_queue *input;       /* borrowed: the queue before */
     struct slice_queue output;
     bool input_ended;
-    bool is_passing;     /* WEIR_DONE: the rest goes through unchanged */
-    bool has_ended;      /* nothing follows in `output` */
-    bool has_changed;    /* the call in progress did something */
-    uint8_t stalls;      /* calls in a row that did nothing */
-    uint32_t want_bytes; /* 0, or how long the input must be before the next call */
+    bool is_passing;      /* WEIR_DONE: the rest goes through unchanged */
+    bool has_ended;       /* nothing follows in `output` */
+    bool has_changed;     /* the call in progress did something */
+    uint8_t stalls;       /* calls in a row that did nothing */
+    uint32_t want_bytes;  /* 0, or how long the input must be before the next call */
+    uint64_t pause_bytes; /* no call while `output` holds as much */
     struct weir_filter *next;
 };
 
@@ -35,12 +36,15 @@ struct filter_line {
 WEIR_MUST_USE int filter_line_add(struct filter_line *line, struct arena *arena,
         struct slice_queue *source, const struct chain_entry *entry);
 
-/* Calls filters for as long as they get on. `source_ended`: nothing follows in the source;
- * `mark_bytes`: filters pause while the queue behind them holds that much. `*moved` when
+/* Calls filters for as long as they get on. `source_ended`: nothing follows in the source.
+ * Filters pause while the queue behind them holds FILTER_MARK_BYTES and what the next one wants
+ * to see at once; they always have FILTER_MARK_BYTES of room beyond that. `*moved` when
  * anything changed. `call` runs one filter's function. Returns 0; -EPROTO when a filter failed,
- * -ELOOP when it did nothing three times, -ENOMEM. */
+ * -ELOOP when it did nothing three times, -ENOMEM, or what reading a file said. */
+#define FILTER_MARK_BYTES 32768u
+
 typedef enum weir_verdict filter_call_fn(void *context, struct weir_filter *filter);
 WEIR_MUST_USE int filter_line_step(struct filter_line *line, bool source_ended,
-        uint64_t mark_bytes, filter_call_fn *call, void *context, bool *moved);
+        filter_call_fn *call, void *context, bool *moved);
 
 #endif

@@ -14,6 +14,7 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 
+#include "base/assert.h"
 #include "event/loop.h"
 #include "event/timer.h"
 
@@ -36,10 +37,16 @@ struct listener {
     struct timer back_off;
 };
 
-/* True when a Unix socket's file has nobody behind it. */
+/* True when there is a Unix socket's file that has nobody behind it. Other files are left
+ * alone.
+ */
 static bool
 is_stale(const struct addr *addr)
 {
+    struct stat file;
+    if (lstat(addr->un.sun_path, &file) == -1 || !S_ISSOCK(file.st_mode)) {
+        return false;
+    }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd == -1) {
         return false;
@@ -55,18 +62,19 @@ bind_unix(int fd, const struct listener_settings *settings)
     const struct addr *addr = &settings->addr;
     bool has_file = addr->un.sun_path[0] != '\0';
     if (bind(fd, &addr->sa, addr->len) == -1) {
-        struct stat file;
-        bool replace = errno == EADDRINUSE && has_file && is_stale(addr) &&
-                lstat(addr->un.sun_path, &file) == 0 && S_ISSOCK(file.st_mode);
-        if (!replace) {
-            return -errno;
+        int error = errno;
+        if (error != EADDRINUSE || !has_file || !is_stale(addr)) {
+            return -error;
         }
         if (unlink(addr->un.sun_path) == -1 || bind(fd, &addr->sa, addr->len) == -1) {
             return -errno;
         }
     }
+    /* Nobody can connect before listen(), so not before this either. */
     if (has_file && chmod(addr->un.sun_path, settings->mode) == -1) {
-        return -errno;
+        int error = errno;
+        unlink(addr->un.sun_path);
+        return -error;
     }
     return 0;
 }
@@ -116,13 +124,29 @@ open_reserve(void)
     return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
+/* Its place among the timers is never given up, so setting it cannot fail. */
+static void
+set_back_off(struct listener *listener, uint64_t deadline_ns)
+{
+    int r = timer_set(&listener->back_off, deadline_ns);
+    WEIR_ASSERT(r == 0);
+}
+
+static void
+begin_back_off(struct listener *listener)
+{
+    listener->is_backing_off = true;
+    event_del(&listener->event);
+    set_back_off(listener, clock_add_ns(loop_now_ns(listener->loop), BACK_OFF_NS));
+}
+
 static void
 update_event(struct listener *listener)
 {
     event_del(&listener->event);
-    if (!listener->is_paused && !listener->is_backing_off) {
-        /* Fails only without memory; the next update tries again. */
-        event_add(&listener->event, NULL);
+    bool accepts = !listener->is_paused && !listener->is_backing_off;
+    if (accepts && event_add(&listener->event, NULL) == -1) {
+        begin_back_off(listener); /* no memory: try again */
     }
 }
 
@@ -131,6 +155,7 @@ on_back_off_over(struct timer *timer)
 {
     struct listener *listener = (struct listener *)((char *)timer -
             offsetof(struct listener, back_off));
+    set_back_off(listener, CLOCK_NEVER);
     listener->is_backing_off = false;
     if (listener->reserve_fd == -1) {
         listener->reserve_fd = open_reserve();
@@ -158,11 +183,21 @@ back_off(struct listener *listener)
 {
     listener->failures++;
     shed_one(listener);
-    uint64_t until_ns = clock_add_ns(loop_now_ns(listener->loop), BACK_OFF_NS);
-    if (timer_set(&listener->back_off, until_ns) == 0) {
-        listener->is_backing_off = true;
-        update_event(listener);
+    begin_back_off(listener);
+}
+
+/* Errors of one connection, which accept(2) passes on: the next one is as good as any. */
+static bool
+is_of_connection(int error)
+{
+    static const int errors[] = { ECONNABORTED, EINTR, EPERM, EPROTO, ENOPROTOOPT, ENETDOWN,
+        ENETUNREACH, EHOSTDOWN, EHOSTUNREACH, ENONET, EOPNOTSUPP };
+    for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+        if (error == errors[i]) {
+            return true;
+        }
     }
+    return false;
 }
 
 static void
@@ -189,16 +224,13 @@ on_acceptable(evutil_socket_t fd, short what, void *context)
         socklen_t len = sizeof(peer.un);
         int accepted = accept4(fd, &peer.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (accepted == -1) {
-            /* The connection may have died in the queue (ECONNABORTED and the network errors
-             * that accept(2) passes on): the next one is as good as any. */
-            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-                back_off(listener);
-                break;
+            if (is_of_connection(errno)) {
+                continue;
             }
-            if (errno == EAGAIN || errno == EWOULDBLOCK) {
-                break;
+            if (errno != EAGAIN) {
+                back_off(listener); /* no descriptors or memory, or worse: never spin */
             }
-            continue;
+            break;
         }
         peer.len = len;
         listener->on_accept(listener->owner, accepted, &peer);
@@ -223,7 +255,10 @@ listener_new(struct loop *loop, int fd, listener_accept_fn *on_accept, void *own
     listener->fd = fd;
     timer_init(&listener->back_off, loop, on_back_off_over);
     socklen_t len = sizeof(listener->addr.un);
-    int r = 0;
+    int r = timer_set(&listener->back_off, CLOCK_NEVER);
+    if (r < 0) {
+        goto fail;
+    }
     if (getsockname(fd, &listener->addr.sa, &len) == -1) {
         r = -errno;
         goto fail;
@@ -240,6 +275,7 @@ listener_new(struct loop *loop, int fd, listener_accept_fn *on_accept, void *own
     return 0;
 
 fail:
+    timer_cancel(&listener->back_off);
     free(listener);
     return r;
 }

@@ -25,7 +25,9 @@ struct stream;
 #define STREAM_READABLE 1u /* bytes, the end, or an error may be read */
 #define STREAM_WRITABLE 2u /* room again after a short write */
 #define STREAM_ENDED    4u /* the peer sent its FIN; bytes before it may still be there */
-#define STREAM_BROKEN   8u /* reset or failed: nothing can be written any more */
+#define STREAM_BROKEN                                                          \
+    8u /* reset or failed: nothing can be written any more; a kind that cannot \
+          tell says STREAM_READABLE, and reading or stream_error() tells */
 
 /* Called on the loop, never from within another call of this interface. May close the stream.
  */
@@ -35,6 +37,7 @@ struct stream_ops {
     ssize_t (*read)(struct stream *stream, void *dst, size_t bytes);
     ssize_t (*write)(struct stream *stream, const struct iovec *parts, int count, bool more);
     ssize_t (*send_file)(struct stream *stream, int fd, uint64_t offset, size_t bytes);
+    int (*error)(struct stream *stream);
     int (*shutdown)(struct stream *stream);
     void (*close)(struct stream *stream, bool reset);
 };
@@ -68,6 +71,14 @@ WEIR_MUST_USE static inline ssize_t
 stream_send_file(struct stream *stream, int fd, uint64_t offset, size_t bytes)
 {
     return stream->ops->send_file(stream, fd, offset, bytes);
+}
+
+/* Returns 0, or why nothing can be read or written any more, a negative errno: for one that has
+ * nothing to write and does not read on. Bytes and a reset behind them come as one event. */
+WEIR_MUST_USE static inline int
+stream_error(struct stream *stream)
+{
+    return stream->ops->error(stream);
 }
 
 /* Sends our end after what was written; reading goes on. Returns 0 or a negative errno. */

@@ -67,6 +67,15 @@ tcp_send_file(struct stream *stream, int fd, uint64_t offset, size_t bytes)
 }
 
 static int
+tcp_error(struct stream *stream)
+{
+    const struct tcp_stream *tcp = (const struct tcp_stream *)stream;
+    int error = 0;
+    socklen_t len = sizeof(error);
+    return getsockopt(tcp->fd, SOL_SOCKET, SO_ERROR, &error, &len) == -1 ? -errno : -error;
+}
+
+static int
 tcp_shutdown(struct stream *stream)
 {
     struct tcp_stream *tcp = (struct tcp_stream *)stream;
@@ -92,20 +101,14 @@ static const struct stream_ops tcp_ops = {
     .read = tcp_read,
     .write = tcp_write,
     .send_file = tcp_send_file,
+    .error = tcp_error,
     .shutdown = tcp_shutdown,
     .close = tcp_close,
 };
 
-/* The peer's end may be its FIN or a reset: only the socket knows, and is asked then alone. A
- * reset comes with EPOLLRDHUP, which is EV_CLOSED. */
-static bool
-is_reset(const struct tcp_stream *tcp)
-{
-    int error = 0;
-    socklen_t len = sizeof(error);
-    return getsockopt(tcp->fd, SOL_SOCKET, SO_ERROR, &error, &len) == -1 || error != 0;
-}
-
+/* The peer's end (EPOLLRDHUP) is EV_CLOSED; it may have been followed by a reset, and only the
+ * socket knows. A reset alone comes with EPOLLERR, which libevent passes on as readable and
+ * writable, like most events of a living socket: it is left to the reader. */
 static void
 on_socket(evutil_socket_t fd, short what, void *context)
 {
@@ -119,7 +122,8 @@ on_socket(evutil_socket_t fd, short what, void *context)
         events |= STREAM_WRITABLE;
     }
     if (what & EV_CLOSED) {
-        events |= is_reset(tcp) ? STREAM_BROKEN : STREAM_ENDED | STREAM_READABLE;
+        bool is_broken = tcp_error(&tcp->stream) < 0;
+        events |= is_broken ? STREAM_BROKEN : STREAM_ENDED | STREAM_READABLE;
     }
     tcp->stream.on_event(tcp->stream.owner, events);
 }

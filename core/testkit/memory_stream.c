@@ -120,6 +120,14 @@ memory_send_file(struct stream *stream, int fd, uint64_t offset, size_t bytes)
 }
 
 static int
+memory_error(struct stream *stream)
+{
+    const struct memory_stream *memory = (const struct memory_stream *)stream;
+    WEIR_ASSERT(!memory->is_closed);
+    return memory->peer_reset ? -ECONNRESET : 0;
+}
+
+static int
 memory_shutdown(struct stream *stream)
 {
     struct memory_stream *memory = (struct memory_stream *)stream;
@@ -143,6 +151,7 @@ static const struct stream_ops memory_ops = {
     .read = memory_read,
     .write = memory_write,
     .send_file = memory_send_file,
+    .error = memory_error,
     .shutdown = memory_shutdown,
     .close = memory_close,
 };

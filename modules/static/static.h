@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The handler `static`: what its files share. */
-#ifndef WEIR_STATIC_H
-#define WEIR_STATIC_H
+#ifndef WEIR_STATIC_STATIC_H
+#define WEIR_STATIC_STATIC_H
 
 #include <weir/file.h>
 #include <weir/module.h>

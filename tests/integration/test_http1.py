@@ -10,7 +10,6 @@ import weir_raw
 from weir_site import GET, get, route, site
 
 KEPT, CLOSED = "kept", "closed"
-POST = "POST /hello HTTP/1.1\r\nHost: a\r\n"
 
 ROWS = [
     # --- connections

@@ -3,11 +3,15 @@
  *
  * A filter is called when there is input, or the input has ended, and there is room for output.
  * It says what it consumed and what it produced, and keeps no bytes of its own: what it does
- * not consume it is shown again, longer, with the next call. It returns WEIR_NEXT    call me
- * again when there is more to do, WEIR_DONE    the rest passes unchanged, WEIR_FAILED  the body
- * cannot be finished: the request ends. Three calls in a row that change nothing, while
- * something could have been done, end the request and name the module in the log. Thread: the
- * request's loop. Grows until 1.0. */
+ * not consume it is shown again, longer, with the next call. It returns
+ *
+ *     WEIR_NEXT     call me again when there is more to do; at the end of the input, when
+ *                   nothing was changed: that was all
+ *     WEIR_DONE     the rest passes unchanged
+ *     WEIR_FAILED   the body cannot be finished: the request ends
+ *
+ * Three calls in a row that change nothing, while something could have been done, end the
+ * request and name the module in the log. Thread: the request's loop. Grows until 1.0. */
 #ifndef WEIR_FILTER_H
 #define WEIR_FILTER_H
 
@@ -31,8 +35,9 @@ WEIR_API struct weir_str weir_filter_input(struct weir_filter *filter);
 /* True when no input will follow what weir_filter_input() shows. */
 WEIR_API bool weir_filter_is_last(const struct weir_filter *filter);
 
-/* Asks for a longer run: the input is joined until it holds `bytes`, at most 64 KiB, or ends.
- * Return WEIR_NEXT afterwards. Returns 0; -EMSGSIZE above that bound; -ENOMEM. */
+/* Asks for a longer run: the next call comes when the input holds `bytes` in one piece, at most
+ * 64 KiB, or has ended. Holds for one call; return WEIR_NEXT afterwards. Returns 0; -EMSGSIZE
+ * above that bound. */
 WEIR_MUST_USE WEIR_API int weir_filter_want(struct weir_filter *filter, uint32_t bytes);
 
 /* Drops `bytes` of the input, no more than weir_filter_input() shows. */

@@ -116,9 +116,97 @@ START_TEST(drops_the_slice_when_it_cannot_grow)
 }
 END_TEST
 
+START_TEST(joins_small_runs_into_few_blocks)
+{
+    struct slice_queue queue;
+    slice_queue_init(&queue);
+    uint64_t before = failalloc_count();
+    for (int i = 0; i < 65536; i++) {
+        ck_assert_int_eq(slice_queue_append(&queue, weir_str_make("0123456789" + i % 10, 1)),
+                0);
+        if (i % 3 == 2) {
+            slice_queue_consume(&queue, 1);
+        }
+    }
+    ck_assert_uint_eq(queue.bytes, 65536 - 65536 / 3);
+    ck_assert_uint_lt(queue.count, 64);
+    ck_assert_uint_lt(failalloc_count() - before, 64);
+    char want = (char)('0' + 65536 / 3 % 10);
+    for (uint32_t i = 0; i < queue.count; i++) {
+        const struct slice *slice = slice_queue_at(&queue, i);
+        for (uint64_t j = 0; j < slice->len; j++) {
+            ck_assert_int_eq(slice->ptr[j], want);
+            want = want == '9' ? '0' : (char)(want + 1);
+        }
+    }
+    slice_queue_fini(&queue);
+}
+END_TEST
+
+START_TEST(appends_behind_what_others_hold_and_never_into_it)
+{
+    struct slice_queue queue, other;
+    slice_queue_init(&queue);
+    slice_queue_init(&other);
+    ck_assert_int_eq(slice_queue_append(&queue, WEIR_STR("hello")), 0);
+    ck_assert_int_eq(slice_queue_append(&queue, WEIR_STR("world")), 0);
+    ck_assert_int_eq(slice_queue_move(&queue, &other, 7), 0);
+    ck_assert_int_eq(slice_queue_append(&other, WEIR_STR("X")), 0); /* not over the "r" */
+    ck_assert_int_eq(slice_queue_append(&queue, WEIR_STR("Y")), 0);
+    check_content(&queue, "rldY");
+    check_content(&other, "hellowoX");
+    ck_assert_int_eq(slice_queue_move(&queue, &other, 4), 0);
+    ck_assert_int_eq(slice_queue_append(&queue, WEIR_STR("Q")), 0);
+    ck_assert_int_eq(slice_queue_append(&other, WEIR_STR("Z")), 0);
+    check_content(&queue, "Q");
+    check_content(&other, "hellowoXrldYZ");
+    slice_queue_fini(&queue);
+    slice_queue_fini(&other);
+}
+END_TEST
+
+START_TEST(appends_all_or_nothing)
+{
+    char large[5000];
+    memset(large, 'x', sizeof(large));
+    UNIT_EACH_ALLOCATION_FAILS({
+        struct slice_queue queue;
+        slice_queue_init(&queue);
+        for (int i = 0; i < 6; i++) {
+            uint64_t before = queue.bytes;
+            int r = slice_queue_append(&queue, weir_str_make(large, sizeof(large)));
+            ck_assert_uint_eq(queue.bytes - before, r == 0 ? sizeof(large) : 0);
+            ck_assert_int_eq(slice_queue_push(&queue, slice_static(WEIR_STR("-"))) > 0, 0);
+        }
+        slice_queue_fini(&queue);
+    });
+}
+END_TEST
+
+START_TEST(takes_slices_back_at_the_front)
+{
+    struct slice_queue queue;
+    slice_queue_init(&queue);
+    for (int i = 0; i < 40; i++) {
+        ck_assert_int_eq(slice_queue_push_front(&queue, slice_static(WEIR_STR("ab"))), 0);
+        ck_assert_int_eq(slice_queue_push(&queue, slice_static(WEIR_STR("c"))), 0);
+        slice_queue_consume(&queue, 1);
+    }
+    ck_assert_uint_eq(queue.bytes, 80);
+    ck_assert_uint_eq(queue.count, 80);
+    slice_queue_consume(&queue, 40);
+    check_content(&queue, "cccccccccccccccccccccccccccccccccccccccc");
+    slice_queue_fini(&queue);
+}
+END_TEST
+
 static void
 add_tests(TCase *tests)
 {
+    tcase_add_test(tests, joins_small_runs_into_few_blocks);
+    tcase_add_test(tests, appends_behind_what_others_hold_and_never_into_it);
+    tcase_add_test(tests, appends_all_or_nothing);
+    tcase_add_test(tests, takes_slices_back_at_the_front);
     tcase_add_test(tests, frees_the_bytes_with_the_last_reference);
     tcase_add_test(tests, keeps_order_while_it_grows_and_wraps);
     tcase_add_test(tests, moves_bytes_between_queues_splitting_slices);
