@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <event2/event.h>
@@ -17,8 +18,10 @@
 #include "base/assert.h"
 #include "event/loop.h"
 #include "event/timer.h"
+#include "observe/log.h"
 
 #define ACCEPTS_AT_ONCE 64
+#define DRAIN_ACCEPTS   65536
 #define BACK_OFF_NS     (100 * NS_PER_MS)
 
 struct listener {
@@ -33,6 +36,7 @@ struct listener {
     bool is_freed_later; /* listener_free() was called from on_accept */
     bool is_accepting;
     uint64_t failures;
+    uint64_t logged_ns; /* of the last line about one */
     struct event event;
     struct timer back_off;
 };
@@ -178,10 +182,28 @@ shed_one(struct listener *listener)
     }
 }
 
+/* Once a second, however often it happens. */
 static void
-back_off(struct listener *listener)
+log_failure(struct listener *listener, int error)
+{
+    uint64_t now_ns = loop_now_ns(listener->loop);
+    if (listener->logged_ns != 0 && now_ns - listener->logged_ns < NS_PER_S) {
+        return;
+    }
+    listener->logged_ns = now_ns;
+    char text[ADDR_TEXT_BYTES];
+    addr_format(&listener->addr, text);
+    log_warn("listener %s: accept: %s; new connections wait, some are turned away%s", text,
+            strerror(error),
+            error == EMFILE ? " (raise the limit of open descriptors, LimitNOFILE or ulimit -n)"
+                            : "");
+}
+
+static void
+back_off(struct listener *listener, int error)
 {
     listener->failures++;
+    log_failure(listener, error);
     shed_one(listener);
     begin_back_off(listener);
 }
@@ -212,33 +234,51 @@ free_now(struct listener *listener)
     free(listener);
 }
 
-static void
-on_acceptable(evutil_socket_t fd, short what, void *context)
+/* Accepts up to `most`. True when the queue was empty before that. */
+static bool
+accept_some(struct listener *listener, int most)
 {
-    (void)what;
-    struct listener *listener = context;
+    bool is_empty = false;
     listener->is_accepting = true;
-    for (int i = 0; i < ACCEPTS_AT_ONCE && !listener->is_paused && !listener->is_freed_later;
+    for (int i = 0; i < most && !is_empty && !listener->is_paused && !listener->is_freed_later;
             i++) {
         struct addr peer = { .len = 0 };
         socklen_t len = sizeof(peer.un);
-        int accepted = accept4(fd, &peer.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (accepted == -1) {
-            if (is_of_connection(errno)) {
-                continue;
-            }
+        int accepted = accept4(listener->fd, &peer.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (accepted != -1) {
+            peer.len = len;
+            listener->on_accept(listener->owner, accepted, &peer);
+        } else if (!is_of_connection(errno)) {
+            is_empty = true;
             if (errno != EAGAIN) {
-                back_off(listener); /* no descriptors or memory, or worse: never spin */
+                back_off(listener, errno); /* no descriptors or memory, or worse: never spin */
             }
-            break;
         }
-        peer.len = len;
-        listener->on_accept(listener->owner, accepted, &peer);
     }
     listener->is_accepting = false;
     if (listener->is_freed_later) {
         free_now(listener);
+        return true;
     }
+    return is_empty;
+}
+
+static void
+on_acceptable(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    accept_some(context, ACCEPTS_AT_ONCE);
+}
+
+void
+listener_drain(struct listener *listener)
+{
+    /* No more than the queue may hold: whoever comes meanwhile comes too late. */
+    listener->is_paused = false;
+    accept_some(listener, DRAIN_ACCEPTS);
+    listener->is_paused = true;
+    update_event(listener);
 }
 
 int

@@ -36,6 +36,10 @@ WEIR_MUST_USE int listener_new(struct loop *loop, int fd, listener_accept_fn *on
 void listener_pause(struct listener *listener);
 void listener_resume(struct listener *listener);
 
+/* Accepts all that waits in the kernel's queue, which closing would reset, and then no more. Not
+ * from on_accept. */
+void listener_drain(struct listener *listener);
+
 /* The address it is bound to, with the port that the system chose. */
 const struct addr *listener_addr(const struct listener *listener);
 

@@ -2,8 +2,10 @@
 /* Choosing the command. */
 #include "server/main.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "config/diagnostic.h"
@@ -44,9 +46,27 @@ print_help(FILE *out)
             out);
 }
 
+/* Whoever started us may have closed a standard stream, and the next descriptor would take its
+ * place: a socket that is written to by mistake. */
+static bool
+fill_standard_streams(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return fd >= 0;
+}
+
 int
 weir_main(int argc, char **argv)
 {
+    if (!fill_standard_streams()) {
+        return EXIT_SYSTEM;
+    }
     const char *name = argc < 2 ? NULL : argv[1];
     if (name == NULL) {
         print_help(stderr);
@@ -64,6 +84,10 @@ weir_main(int argc, char **argv)
     suggestion_init(&suggestion, weir_str_from(name));
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         if (strcmp(name, commands[i].name) == 0) {
+            /* What getopt_long() calls us in its complaints. */
+            char called[32];
+            snprintf(called, sizeof(called), "weir %s", commands[i].name);
+            argv[1] = called;
             return commands[i].run(argc - 1, argv + 1);
         }
         suggestion_offer(&suggestion, weir_str_from(commands[i].name));

@@ -236,6 +236,9 @@ drain(struct worker *worker)
     worker->state = WORKER_DRAINING;
     worker->drain_until_ns = clock_add_ns(loop_now_ns(worker->loop),
             worker->site->workers.drain_timeout_ns);
+    for (size_t i = 0; i < worker->door_count; i++) {
+        listener_drain(worker->doors[i].accepting);
+    }
     close_doors(worker);
     engine_stop(&worker->engine, false);
     look_again(worker);

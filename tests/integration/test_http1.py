@@ -181,8 +181,6 @@ def test_what_comes_with_a_last_request_is_discarded(server, raw):
         connection.expect_closed()
 
 
-@pytest.mark.xfail(raises=OSError, reason="h1.c: step_finish() lingers only when more input was there already; "
-                   "bytes on their way meet a closed socket and the client a reset")
 def test_what_comes_after_a_last_request_is_discarded(server, raw):
     """RFC 9112 section 9.6, HTTP.md: the outcome is the same however the bytes are cut."""
     connection = raw(server)

@@ -339,7 +339,6 @@ def test_a_server_has_a_keepalive_timeout_of_its_own(weir, raw):
     assert other.send(get(host="b")).read().status == 200
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="h1.c asks the listener's settings for timeouts.send")
 def test_a_route_has_a_send_timeout_of_its_own(weir, raw):
     running = weir(site(route("/large", "x" * LARGE, timeouts={"send": "1s"}), route("/hello", "hello")))
     before = running.descriptor_count()

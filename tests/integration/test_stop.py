@@ -110,11 +110,7 @@ def test_what_was_asked_before_it_was_told_to_stop_is_answered(weir, raw):
     assert server.wait_exit() == 0
 
 
-LOST = ("on_stop() closes an idle connection without looking whether a request stands in its socket: "
-        "the client gets a reset instead of an answer")
 
-
-@pytest.mark.xfail(raises=weir_raw.BadAnswer, reason=LOST)
 @pytest.mark.parametrize("count", [1, 5])
 def test_what_is_asked_before_a_connection_was_closed_is_answered(weir, raw, count):
     """F70, F74, DESIGN.md section 3: a request is lost unless our FIN was sent before its first byte
@@ -131,7 +127,6 @@ def test_what_is_asked_before_a_connection_was_closed_is_answered(weir, raw, cou
     assert server.wait_exit() == 0
 
 
-@pytest.mark.xfail(raises=weir_raw.BadAnswer, reason=LOST)
 def test_a_first_request_that_crosses_the_signal_is_answered(weir, raw):
     """F70: connections accepted but not yet read."""
     server = weir(site())
@@ -144,8 +139,6 @@ def test_a_first_request_that_crosses_the_signal_is_answered(weir, raw):
     assert connection.read().body == HELLO
 
 
-@pytest.mark.xfail(raises=weir_raw.BadAnswer, reason="drain() closes the listening socket without accepting what "
-                   "waits in its queue, which the system then resets")
 def test_what_waits_in_the_listen_queue_is_answered(weir, raw):
     """F70, nothing accepted is reset: the handshake was the system's, the client is connected."""
     server = weir(site())
