@@ -941,6 +941,9 @@ report_same_host(struct builder *builder, const struct gathering *gathering,
             member->plan->host_values[i],
             "another server has the host \"%s%.*s\" on this address",
             host->is_suffix ? "*" : "", WEIR_STR_ARG(host->name));
+    if (d->owner == NULL) {
+        return; /* one of so many that it is not shown: no search for its twin */
+    }
     for (size_t m = 0; m < gathering->count; m++) {
         const struct plan *other = gathering->members[m].plan;
         for (size_t j = 0; j < other->hosts_count; j++) {

@@ -11,6 +11,9 @@
 #include "module/loader.h"
 #include "module/site_tables.h"
 
+/* Hooks of one summed list. */
+#define USES_MAX 1000
+
 /* Handlers that CONFIG.md settles ("Keys that are settled", "Samples"). */
 static const char *const settled[] = { "static", "proxy", "asgi", "wsgi", "respond", "redirect",
     "headers", "access_log", "error_pages", "metrics", "access", "rate_limit", "accel",
@@ -715,6 +718,11 @@ uses_apply(struct uses_builder *uses, const struct config_value *use, enum uses_
         return;
     }
     const struct config_value *entries = schema_as_list(uses->schema, use);
+    if (entries != NULL && entries->count > USES_MAX - list->count) {
+        config_mistake(uses->schema->diagnostics, DIAGNOSTIC_RANGE, use,
+                "more than %d hooks in one list", USES_MAX);
+        return;
+    }
     size_t room = list->count + (entries == NULL ? 0 : entries->count) + 1;
     struct summing sum = { .items = allocate(uses, room, sizeof(*sum.items)),
         .count = list->count,
@@ -856,6 +864,11 @@ void
 uses_handle(struct uses_builder *uses, const struct config_value *handle, struct site_uses *out)
 {
     const struct config_value *entries = schema_as_list(uses->schema, handle);
+    if (entries != NULL && entries->count > USES_MAX) {
+        config_mistake(uses->schema->diagnostics, DIAGNOSTIC_RANGE, handle,
+                "more than %d handlers in one list", USES_MAX);
+        return;
+    }
     size_t room = entries == NULL ? 0 : entries->count;
     struct summing sum = { .items = allocate(uses, room + 1, sizeof(*sum.items)),
         .mentions = calloc(room + 1, sizeof(*sum.mentions)) };

@@ -168,8 +168,10 @@ struct weir_option {
 
 /* Fails to compile when the field is not of the type that the option fills. */
 #if defined(__cplusplus)
-#define WEIR_OPTION_FIELD_(conf, name, c_type) \
-    static_cast<uint32_t>(offsetof(conf, name)), static_cast<uint32_t>(sizeof(c_type))
+/* Designators come in the order of struct weir_option, as C++20 wants them. */
+#define WEIR_OPTION_FIELD_(conf, name, c_type)             \
+    .offset = static_cast<uint32_t>(offsetof(conf, name)), \
+    .bytes = static_cast<uint32_t>(sizeof(c_type))
 #else
 #define WEIR_OPTION_FIELD_(conf, name, c_type)                                              \
     .offset = (uint32_t)offsetof(conf, name),                                               \
@@ -180,17 +182,10 @@ struct weir_option {
     }))
 #endif
 
-#ifdef __cplusplus
-#define WEIR_OPTION_(type_, conf, name, c_type, ...)                        \
-    {                                                                       \
-        type_, #name, WEIR_OPTION_FIELD_(conf, name, c_type), ##__VA_ARGS__ \
-    }
-#else
 #define WEIR_OPTION_(type_, conf, name, c_type, ...)                                           \
     {                                                                                          \
         .type = (type_), .field = #name, WEIR_OPTION_FIELD_(conf, name, c_type), ##__VA_ARGS__ \
     }
-#endif
 
 /* One option each: WEIR_STRING(struct conf, field, .preset = "x", .help = "..."). */
 #define WEIR_BOOL(conf, name, ...) WEIR_OPTION_(WEIR_TYPE_BOOL, conf, name, bool, ##__VA_ARGS__)
