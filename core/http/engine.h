@@ -61,7 +61,11 @@ struct engine {
     uint32_t spares;
     struct date_cache date;
     uint64_t date_until_ns; /* monotonic: when the date is looked at again */
-    char *output;           /* owned; ENGINE_OUTPUT_BYTES */
+    /* The last valid Host that is canonical as it stands, and the length of its name: the next
+     * one is most often the same. */
+    char host_text[96];
+    uint8_t host_len, host_name_len;
+    char *output; /* owned; ENGINE_OUTPUT_BYTES */
     struct engine_figures figures;
 };
 

@@ -119,6 +119,12 @@ static enum head_refusal
 settle_host(struct weir_request *request)
 {
     struct weir_str field = head_find(&request->head, FIELD_HOST);
+    struct engine *engine = request->engine;
+    if (field.len > 0 && field.len == engine->host_len && request->target.authority.len == 0 &&
+            memcmp(field.ptr, engine->host_text, field.len) == 0) {
+        request->host = weir_str_make(field.ptr, engine->host_name_len);
+        return HEAD_ACCEPTED;
+    }
     struct host host;
     if (field.ptr != NULL && host_parse(field, &host) < 0) {
         return HEAD_BAD_HOST;
@@ -130,6 +136,11 @@ settle_host(struct weir_request *request)
     }
     if (host.is_canonical) {
         request->host = host.raw_name;
+        if (host.raw_name.ptr == field.ptr && field.len <= sizeof(engine->host_text)) {
+            memcpy(engine->host_text, field.ptr, field.len);
+            engine->host_len = (uint8_t)field.len;
+            engine->host_name_len = (uint8_t)host.raw_name.len;
+        }
         return HEAD_ACCEPTED;
     }
     char *name = arena_alloc(&request->arena, HOST_NAME_BYTES);
