@@ -17,6 +17,12 @@
 /* A connection gives way to the others after this much. */
 #define TURN_BYTES (2u << 20)
 
+/* In front of a file up to here the head waits for its bytes, so that both leave in one packet.
+ * In front of a longer one it does not: the pages that sendfile() appends to a packet that
+ * begins with copied bytes cost the kernel two to three times as much (1 MiB on loopback: 72
+ * against 120 us, and up to 190). */
+#define JOIN_FILE_BYTES 65536u
+
 #define PARTS_MAX 32
 
 void
@@ -131,8 +137,8 @@ output_slice(struct output *output, struct slice slice)
     push(output, slice);
 }
 
-/* The slices in memory at the front of the queue. Returns how many; *more when a file follows.
- */
+/* The slices in memory at the front of the queue. Returns how many; *more when what follows is
+ * worth waiting for. */
 static int
 gather(struct output *output, struct iovec *parts, size_t *bytes, bool *more)
 {
@@ -150,6 +156,10 @@ gather(struct output *output, struct iovec *parts, size_t *bytes, bool *more)
         count++;
     }
     *more = i < output->queue.count;
+    if (*more) {
+        const struct slice *next = slice_queue_at(&output->queue, i);
+        *more = next->kind != SLICE_FILE || next->len <= JOIN_FILE_BYTES;
+    }
     return count;
 }
 
