@@ -319,14 +319,17 @@ representation_settle(struct weir_request *request, bool is_filtered)
     }
     engine_date(request->engine);
     int64_t now_s = request->engine->date.seconds;
-    struct weir_str modified = reply_value(request, FIELD_LAST_MODIFIED);
+    struct conditional_fields fields = read_fields(request);
     struct representation representation = {
         .exists = true,
         .etag = reply_value(request, FIELD_ETAG),
     };
+    bool asks_for_time = fields.if_modified_since.ptr != NULL ||
+            fields.if_unmodified_since.ptr != NULL || fields.if_range.ptr != NULL;
+    struct weir_str modified = asks_for_time ? reply_value(request, FIELD_LAST_MODIFIED)
+                                             : weir_str_make(NULL, 0);
     representation.has_last_modified = modified.ptr != NULL &&
             date_parse(modified, now_s, &representation.last_modified_s) == 0;
-    struct conditional_fields fields = read_fields(request);
     struct conditional_result result = conditional_evaluate(method, &fields, &representation,
             now_s);
     switch (result.verdict) {
