@@ -164,6 +164,30 @@ compile_server(struct generation *generation, const struct site_server *site,
     return r;
 }
 
+/* Hooks of connections are not called in this build: better refused than passed over. */
+static int
+refuse_connection_hooks(const struct site_uses *uses, struct diagnostics *diagnostics)
+{
+    int r = 0;
+    for (size_t i = 0; i < uses->count; i++) {
+        const struct weir_handler *handler = uses->items[i].conf->handler;
+        for (uint32_t j = 0; j < handler->hooks.count; j++) {
+            const struct weir_hook *hook = (const void *)((const char *)handler->hooks.items +
+                    (size_t)j * handler->hooks.item_bytes);
+            if (hook->on == WEIR_ON_ACCEPT || hook->on == WEIR_ON_OPEN ||
+                    hook->on == WEIR_ON_CLOSE) {
+                diagnostics_add(diagnostics, DIAGNOSTIC_NOT_IN_BUILD, NULL,
+                        "handler \"%s\": hooks of connections (accept, open, close) are not in "
+                        "this build",
+                        handler->name);
+                r = -EINVAL;
+                break;
+            }
+        }
+    }
+    return r;
+}
+
 static int
 order_servers(const void *a, const void *b)
 {
@@ -429,6 +453,9 @@ generation_new(const struct site *site, struct diagnostics *diagnostics,
         listener->settings.origin = listener;
     }
     r = compile_servers(generation, diagnostics);
+    for (size_t i = 0; r == 0 && i < site->listeners_count; i++) {
+        r = refuse_connection_hooks(&site->listeners[i]->uses, diagnostics);
+    }
     if (r < 0) {
         goto fail;
     }

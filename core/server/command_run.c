@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* weir run: read the configuration, say everything that is wrong with it, or serve it. */
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -46,19 +50,72 @@ print_diagnostics(struct diagnostics *diagnostics)
     buf_fini(&text);
 }
 
-/* What the configuration may ask for and this build cannot do while it serves. Returns an exit
- * code. */
+/* What the configuration may ask for and this build cannot do while it serves: refused, not
+ * passed over. Returns an exit code. */
 static int
 check_abilities(const struct site *site)
 {
-    int code = EXIT_OK;
-    if (site->workers.processes > 1 || site->workers.loops > 1) {
-        log_error(
+    const struct site_workers *workers = &site->workers;
+    const struct {
+        bool is_asked;
+        const char *what;
+    } asked[] = {
+        { workers->processes > 1 || workers->loops > 1,
                 "workers.processes and workers.loops above 1: not in this build, which serves "
-                "with one process and one event loop; leave them out");
-        code = EXIT_CONFIGURATION;
+                "with one process and one event loop; leave them out" },
+        { workers->memory_bytes != 0 && workers->memory_bytes != UINT64_MAX,
+                "workers.memory: not in this build, which does not bound it; leave it out" },
+        { workers->max_requests != UINT64_MAX,
+                "workers.max_requests: not in this build, whose only worker is never replaced" },
+        { workers->cpu_affinity, "workers.cpu_affinity: not in this build; use taskset" },
+        { site->control.listen.len > 0, "control.listen: not in this build" },
+        { site->log.format == SITE_LOG_JSON,
+                "log.format \"json\": not in this build, whose error log is text" },
+    };
+    int code = EXIT_OK;
+    for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+        if (asked[i].is_asked) {
+            log_error("%s", asked[i].what);
+            code = EXIT_CONFIGURATION;
+        }
     }
     return code;
+}
+
+static enum log_level
+level_of(const struct site *site)
+{
+    switch ((enum site_log_level)site->log.level) {
+    case SITE_LOG_DEBUG:
+        return LOG_DEBUG;
+    case SITE_LOG_INFO:
+        return LOG_INFO;
+    case SITE_LOG_WARN:
+        return LOG_WARN;
+    case SITE_LOG_ERROR:
+        return LOG_ERROR;
+    }
+    return LOG_INFO;
+}
+
+/* Opens log.file, before privileges are dropped, and sets log.level. Returns an exit code. */
+static int
+open_log(const struct site *site)
+{
+    int fd = STDERR_FILENO;
+    if (site->log.file.len > 0) {
+        char path[PATH_MAX];
+        int r = weir_str_to_path(site->log.file, path, sizeof(path));
+        fd = r < 0 ? -1
+                   : open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+        if (fd == -1) {
+            int error = r < 0 ? -r : errno;
+            log_error("log.file %.*s: %s", WEIR_STR_ARG(site->log.file), strerror(error));
+            return error == EACCES || error == EPERM ? EXIT_PERMISSION : EXIT_SYSTEM;
+        }
+    }
+    log_init(fd, level_of(site));
+    return EXIT_OK;
 }
 
 int
@@ -104,6 +161,9 @@ command_run(int argc, char **argv)
         code = EXIT_CONFIGURATION;
     } else {
         code = check_abilities(site);
+    }
+    if (code == EXIT_OK) {
+        code = open_log(site);
     }
     print_diagnostics(diagnostics);
     diagnostics_free(diagnostics);

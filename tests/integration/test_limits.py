@@ -6,7 +6,7 @@ import select
 import time
 
 import pytest
-from weir_process import slow
+from weir_process import eventually, slow
 from weir_site import GET, get, route, server, site
 
 
@@ -269,7 +269,7 @@ def test_a_reader_that_reads_nothing_is_cut_after_the_send_timeout(weir, raw):
     before = running.descriptor_count()
     began = time.monotonic()
     stuck_reader(running, raw, "/large")
-    running.wait(lambda: running.descriptor_count() > before)  # it was accepted
+    assert eventually(lambda: running.descriptor_count() > before)  # it was accepted
     running.descriptors_return_to(before)
     assert 1 <= time.monotonic() - began
 
@@ -339,7 +339,7 @@ def test_a_route_has_a_send_timeout_of_its_own(weir, raw):
     running = weir(site(route("/large", "x" * LARGE, timeouts={"send": "1s"}), route("/hello", "hello")))
     before = running.descriptor_count()
     stuck_reader(running, raw, "/large")
-    running.wait(lambda: running.descriptor_count() > before)  # it was accepted
+    assert eventually(lambda: running.descriptor_count() > before)  # it was accepted
     running.descriptors_return_to(before, 4)
 
 
