@@ -49,22 +49,60 @@ step_size(struct chunked *chunked, char c)
     }
     if (c == ';') {
         chunked->state = CHUNKED_EXTENSION;
+        chunked->extension = EXTENSION_BEGIN;
         return CHUNKED_MORE;
     }
     return CHUNKED_BAD;
 }
 
+/* Where `c` leads within an extension; false: nowhere. */
+static bool
+step_within_extension(enum chunked_extension *at, char c)
+{
+    bool is_text = c == '\t' || ((unsigned char)c >= 0x20 && c != 0x7f);
+    switch (*at) {
+    case EXTENSION_BEGIN:
+        *at = EXTENSION_NAME;
+        return field_is_token_byte(c);
+    case EXTENSION_EQUALS:
+        *at = c == '"' ? EXTENSION_QUOTED : EXTENSION_TOKEN;
+        return c == '"' || field_is_token_byte(c);
+    case EXTENSION_QUOTED:
+        *at = c == '"' ? EXTENSION_END : c == '\\' ? EXTENSION_ESCAPED : EXTENSION_QUOTED;
+        return is_text;
+    case EXTENSION_ESCAPED:
+        *at = EXTENSION_QUOTED;
+        return is_text;
+    case EXTENSION_NAME:
+        if (c == '=') {
+            *at = EXTENSION_EQUALS;
+            return true;
+        }
+        break;
+    case EXTENSION_TOKEN:
+    case EXTENSION_END:
+        break;
+    }
+    if (c == ';') {
+        *at = EXTENSION_BEGIN;
+        return true;
+    }
+    return *at != EXTENSION_END && field_is_token_byte(c);
+}
+
 static enum chunked_result
 step_extension(struct chunked *chunked, char c)
 {
-    if (c == '\r') {
+    enum chunked_extension *at = &chunked->extension;
+    if (c == '\r' &&
+            (*at == EXTENSION_NAME || *at == EXTENSION_TOKEN || *at == EXTENSION_END)) {
         chunked->state = CHUNKED_SIZE_LF;
         return CHUNKED_MORE;
     }
     if (++chunked->extension_bytes > CHUNKED_EXTENSIONS_MAX) {
         return CHUNKED_EXTENSIONS_TOO_LONG;
     }
-    return c == '\t' || ((unsigned char)c >= 0x20 && c != 0x7f) ? CHUNKED_MORE : CHUNKED_BAD;
+    return step_within_extension(at, c) ? CHUNKED_MORE : CHUNKED_BAD;
 }
 
 static enum chunked_result

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The chunked transfer coding (RFC 9112 section 7.1), decoded strictly: hexadecimal sizes of at
- * most 16 digits, CRLF and nothing else at line ends, extensions bounded and ignored, the
+ * most 16 digits, CRLF and nothing else at line ends, extensions checked, bounded and ignored,
+ * without the blanks that the grammar calls bad (BWS), the
  * data's own CRLF required. Trailers are collected, bounded, checked and kept apart from the
  * head.
  *
@@ -39,8 +40,20 @@ enum chunked_state {
     CHUNKED_ENDED,
 };
 
+/* Where in an extension (RFC 9112 section 7.1.1): ;name, ;name=token, ;name="quoted". */
+enum chunked_extension {
+    EXTENSION_BEGIN, /* behind the semicolon */
+    EXTENSION_NAME,
+    EXTENSION_EQUALS, /* behind it */
+    EXTENSION_TOKEN,
+    EXTENSION_QUOTED,
+    EXTENSION_ESCAPED, /* behind a backslash */
+    EXTENSION_END,     /* behind the closing quote */
+};
+
 struct chunked {
     enum chunked_state state;
+    enum chunked_extension extension; /* in CHUNKED_EXTENSION */
     uint8_t digits;
     uint32_t extension_bytes;
     uint32_t trailer_fields, trailer_fields_max;

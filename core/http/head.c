@@ -232,18 +232,24 @@ check_length(const struct head_reader *reader, uint64_t len)
     return reader->line_at + len <= head_max_bytes(limits) ? HEAD_ACCEPTED : HEAD_HEAD_TOO_LONG;
 }
 
-/* The bytes of a method, as far as they have come: what no method holds is refused at once, so
- * that a TLS handshake sent here is answered before its sender waits. */
+/* The first line as far as it has come, by its method and its length: whichever breaks first as
+ * bytes come one by one. What no method holds is refused at once, so that a TLS handshake sent
+ * here is answered before its sender waits. */
 static enum head_refusal
-check_method_bytes(const char *line, size_t len)
+check_start(struct head_reader *reader, const char *line, size_t len)
 {
-    for (size_t i = 0; i < len && line[i] != ' '; i++) {
-        if (!field_is_token_byte(line[i])) {
-            /* CR alone may be the beginning of an empty line. */
-            return i == 0 && line[i] == '\r' && len == 1 ? HEAD_ACCEPTED : HEAD_BAD_METHOD;
-        }
+    size_t i = reader->token_len;
+    while (i < len && line[i] != ' ' && field_is_token_byte(line[i])) {
+        i++;
     }
-    return HEAD_ACCEPTED;
+    reader->token_len = (uint32_t)i; /* looked at once */
+    bool is_bad = i < len && line[i] != ' ' && !(i == 0 && line[i] == '\r' && len == 1);
+    if (is_bad) {
+        enum head_refusal refusal = check_length(reader, line[i] == '\r' ? i : i + 1);
+        return refusal == HEAD_ACCEPTED ? HEAD_BAD_METHOD : refusal;
+    }
+    bool has_cr = len > 0 && line[len - 1] == '\r';
+    return check_length(reader, has_cr ? len - 1 : len);
 }
 
 /* method SP target SP HTTP/1.x, exactly (RFC 9112 section 3). */
@@ -251,10 +257,6 @@ static enum head_refusal
 read_request_line(struct head_reader *reader, const char *line, size_t len)
 {
     struct head *head = reader->head;
-    enum head_refusal refusal = check_method_bytes(line, len);
-    if (refusal != HEAD_ACCEPTED) {
-        return refusal;
-    }
     const char *target = memchr(line, ' ', len);
     if (target == NULL || target == line) {
         return HEAD_BAD_REQUEST_LINE;
@@ -289,15 +291,11 @@ check_line(struct head_reader *reader, uint32_t lines_fields, size_t len, bool *
 {
     const char *line = reader->bytes + reader->line_at;
     bool has_cr = len > 0 && line[len - 1] == '\r';
-    enum head_refusal refusal = check_length(reader, has_cr ? len - 1 : len);
+    enum head_refusal refusal = reader->has_request_line
+            ? check_length(reader, has_cr ? len - 1 : len)
+            : check_start(reader, line, len);
     if (refusal != HEAD_ACCEPTED) {
         return refusal;
-    }
-    if (!reader->has_request_line) {
-        refusal = check_method_bytes(line, len);
-        if (refusal != HEAD_ACCEPTED && !(has_cr && len == 1)) {
-            return refusal;
-        }
     }
     if (!has_cr) {
         return HEAD_BARE_LF;
@@ -510,6 +508,7 @@ head_reader_feed(struct head_reader *reader, struct weir_str input, size_t *take
                 reader->fed = line_end + 1; /* llhttp need not see empty lines before it */
             }
             reader->line_at = reader->scanned = line_end + 1;
+            reader->token_len = 0;
         }
     }
 
@@ -522,10 +521,9 @@ head_reader_feed(struct head_reader *reader, struct weir_str input, size_t *take
         uint32_t partial = reader->len - reader->line_at;
         const char *line = reader->bytes + reader->line_at;
         bool has_cr = partial > 0 && line[partial - 1] == '\r';
-        *refusal = check_length(reader, has_cr ? partial - 1 : partial);
-        if (*refusal == HEAD_ACCEPTED && !reader->has_request_line) {
-            *refusal = check_method_bytes(line, partial);
-        }
+        *refusal = reader->has_request_line
+                ? check_length(reader, has_cr ? partial - 1 : partial)
+                : check_start(reader, line, partial);
     }
     if (*refusal == HEAD_ACCEPTED && is_end) {
         *refusal = judge(reader->head);

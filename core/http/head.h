@@ -118,6 +118,7 @@ struct head_reader {
     uint32_t len, capacity; /* of bytes */
     uint32_t scanned;       /* no line ends before it that was not seen */
     uint32_t line_at;       /* where the line in progress begins */
+    uint32_t token_len;     /* of the request line in progress: bytes that a method may have */
     uint32_t fed;           /* what the parser has seen */
     uint32_t field_capacity;
     bool has_request_line;

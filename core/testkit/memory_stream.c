@@ -144,6 +144,7 @@ memory_close(struct stream *stream, bool reset)
     /* As TCP does: closing over bytes that were not read is a reset too. */
     memory->was_reset = reset || buf_str(&memory->incoming).len > 0;
     memory->is_closed = true;
+    memory->pending_events = 0;
     loop_undefer(memory->loop, &memory->task);
 }
 
