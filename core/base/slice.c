@@ -178,16 +178,28 @@ grow(struct slice_queue *queue)
     return 0;
 }
 
-int
-slice_queue_push(struct slice_queue *queue, struct slice slice)
+/* Room for one more slice, which it takes over and drops where there is none. Returns 1 when it
+ * is to be put in, 0 when it was empty, -ENOMEM. */
+static int
+make_room(struct slice_queue *queue, struct slice *slice)
 {
-    if (slice.len == 0) {
-        slice_drop(&slice);
+    if (slice->len == 0) {
+        slice_drop(slice);
         return 0;
     }
     if (queue->count == queue->capacity && grow(queue) < 0) {
-        slice_drop(&slice);
+        slice_drop(slice);
         return -ENOMEM;
+    }
+    return 1;
+}
+
+int
+slice_queue_push(struct slice_queue *queue, struct slice slice)
+{
+    int r = make_room(queue, &slice);
+    if (r <= 0) {
+        return r;
     }
     *slice_queue_at(queue, queue->count) = slice;
     queue->count++;
@@ -198,13 +210,9 @@ slice_queue_push(struct slice_queue *queue, struct slice slice)
 int
 slice_queue_push_front(struct slice_queue *queue, struct slice slice)
 {
-    if (slice.len == 0) {
-        slice_drop(&slice);
-        return 0;
-    }
-    if (queue->count == queue->capacity && grow(queue) < 0) {
-        slice_drop(&slice);
-        return -ENOMEM;
+    int r = make_room(queue, &slice);
+    if (r <= 0) {
+        return r;
     }
     queue->first--; /* taken modulo the capacity, a power of two */
     queue->count++;

@@ -14,6 +14,7 @@
 #include "http/field.h"
 #include "http/query.h"
 #include "http/target.h"
+#include "module/chain.h"
 #include "module/site_tables.h"
 #include "server/command_check.h"
 #include "server/exit.h"
@@ -268,38 +269,6 @@ compare_hooks(const void *a, const void *b)
     return x->position < y->position ? -1 : x->position > y->position;
 }
 
-static const char *
-phase_text(enum weir_phase phase)
-{
-    switch (phase) {
-    case WEIR_ON_ACCEPT:
-        return "accept";
-    case WEIR_ON_OPEN:
-        return "open";
-    case WEIR_ON_HEAD:
-        return "head";
-    case WEIR_ON_REWRITE:
-        return "rewrite";
-    case WEIR_ON_ACCESS:
-        return "access";
-    case WEIR_ON_REQUEST_BODY:
-        return "request body";
-    case WEIR_ON_PREPARE:
-        return "prepare";
-    case WEIR_ON_CONTENT:
-        return "content";
-    case WEIR_ON_REPLY_HEAD:
-        return "reply head";
-    case WEIR_ON_REPLY_BODY:
-        return "reply body";
-    case WEIR_ON_LOG:
-        return "log";
-    case WEIR_ON_CLOSE:
-        return "close";
-    }
-    return "";
-}
-
 /* Which of the lists a phase's hooks come from. */
 enum hook_level {
     LEVEL_LISTENER,
@@ -354,7 +323,7 @@ explain_hooks(struct explaining *explaining, const struct site_listener *listene
     line(explaining, count == 0 ? "hooks     none\n" : "hooks\n");
     for (size_t i = 0; i < count; i++) {
         const struct site_use *use = lines[i].use;
-        emit_format(&explaining->emit, "  %-13s ", phase_text(lines[i].phase));
+        emit_format(&explaining->emit, "  %-13s ", phase_name(lines[i].phase));
         text(explaining, use->name);
         if (!weir_str_eq(use->name, weir_str_from(use->conf->handler->name))) {
             emit_format(&explaining->emit, " (%s)", use->conf->handler->name);
