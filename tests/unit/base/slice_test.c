@@ -122,7 +122,7 @@ START_TEST(joins_small_runs_into_few_blocks)
     slice_queue_init(&queue);
     uint64_t before = failalloc_count();
     for (int i = 0; i < 65536; i++) {
-        ck_assert_int_eq(slice_queue_append(&queue, weir_str_make("0123456789" + i % 10, 1)),
+        ck_assert_int_eq(slice_queue_append(&queue, weir_str_make(&"0123456789"[i % 10], 1)),
                 0);
         if (i % 3 == 2) {
             slice_queue_consume(&queue, 1);
