@@ -216,15 +216,6 @@ leave(struct h1_conn *conn, enum h1_close reason)
     return STEP_AGAIN;
 }
 
-/* The transport has let go: the handler logs and frees. */
-static void
-end_request(struct weir_request *request, enum request_end end)
-{
-    request->end = end;
-    request->transport = NULL;
-    request->engine->handler->end(request);
-}
-
 /* ---- input ------------------------------------------------------------------------------- */
 
 enum fill_result {
@@ -675,7 +666,7 @@ cut_exchange(struct turn *turn)
     conn->request = NULL;
     conn->chunked = NULL;
     enter(conn, H1_FINISH);
-    end_request(request, end_of(conn->close_reason));
+    request_end(request, end_of(conn->close_reason));
     return STEP_AGAIN;
 }
 
@@ -854,7 +845,7 @@ end_answered(struct h1_conn *conn)
         if (conn->answered == NULL) {
             conn->answered_end = &conn->answered;
         }
-        end_request(request, REQUEST_END_COMPLETE);
+        request_end(request, REQUEST_END_COMPLETE);
     }
 }
 
@@ -880,13 +871,13 @@ close_conn(struct h1_conn *conn)
         struct weir_request *answered = conn->answered;
         conn->answered = answered->next;
         answered->is_gone = true;
-        end_request(answered, end);
+        request_end(answered, end);
     }
     if (request != NULL && was_reading_head) {
         request_free(request); /* nobody was told of it */
     } else if (request != NULL) {
         request->is_gone = true;
-        end_request(request, end);
+        request_end(request, end);
     }
     if (conn->settings->on_closed != NULL) {
         conn->settings->on_closed(conn->settings->context, &conn->peer, conn->close_reason);

@@ -159,6 +159,7 @@ head_reader_init(struct head_reader *reader, const struct http_limits *limits,
         struct arena *arena, struct head *head)
 {
     memset(head, 0, sizeof(*head));
+    head->version = 10; /* until told otherwise: what is refused early is answered so */
     memset(reader, 0, offsetof(struct head_reader, parser));
     reader->limits = limits;
     reader->arena = arena;
@@ -281,6 +282,7 @@ read_request_line(struct head_reader *reader, const char *line, size_t len)
     head->target_at = reader->line_at + (uint32_t)(target - line);
     head->target_len = (uint32_t)(version - 1 - target);
     head->minor = (uint8_t)(version[7] - '0');
+    head->version = (uint8_t)(10 + head->minor);
     head->method = method_parse(weir_str_make(line, head->method_len));
     return head->method == METHOD_OTHER ? HEAD_UNKNOWN_METHOD : HEAD_ACCEPTED;
 }
@@ -539,4 +541,97 @@ head_reader_feed(struct head_reader *reader, struct weir_str input, size_t *take
     WEIR_ASSERT(kept.len == input.len); /* else a limit was broken */
     *taken = input.len;
     return HEAD_MORE;
+}
+
+/* ---- part by part ------------------------------------------------------------------------ */
+
+enum head_refusal
+head_reader_begin(struct head_reader *reader, uint8_t version, struct weir_str method,
+        struct weir_str target)
+{
+    WEIR_ASSERT(version >= 20 && reader->len == 0);
+    struct head *head = reader->head;
+    head->version = version;
+    head->minor = 1;
+    if (target.len > reader->limits->request_line_bytes ||
+            method.len > reader->limits->request_line_bytes - target.len) {
+        return HEAD_REQUEST_LINE_TOO_LONG;
+    }
+    if (method.len + target.len > head_max_bytes(reader->limits)) {
+        return HEAD_HEAD_TOO_LONG;
+    }
+    if (field_token_len(method) != method.len || method.len == 0) {
+        return HEAD_BAD_METHOD;
+    }
+    head->method = method_parse(method);
+    if (head->method == METHOD_OTHER) {
+        return HEAD_UNKNOWN_METHOD;
+    }
+    if (!keep(reader, method)) {
+        return HEAD_OUT_OF_MEMORY;
+    }
+    head->method_len = (uint32_t)method.len;
+    head->target_at = reader->len;
+    head->target_len = (uint32_t)target.len;
+    return target.len > 0 && !keep(reader, target) ? HEAD_OUT_OF_MEMORY : HEAD_ACCEPTED;
+}
+
+/* The limits as they are on the wire of HTTP/1: the colon and the line's end count. */
+static enum head_refusal
+check_part(const struct head_reader *reader, struct weir_str name, struct weir_str value)
+{
+    const struct http_limits *limits = reader->limits;
+    if (value.len > limits->field_bytes || name.len > limits->field_bytes - value.len) {
+        return HEAD_FIELD_TOO_LONG;
+    }
+    if (name.len + value.len > head_max_bytes(limits) - reader->len) {
+        return HEAD_HEAD_TOO_LONG;
+    }
+    if (reader->head->field_count >= head_max_fields(limits)) {
+        return HEAD_TOO_MANY_FIELDS;
+    }
+    if (name.len == 0) {
+        return HEAD_EMPTY_NAME;
+    }
+    return field_name_is_valid(name) && field_value_is_valid(value) ? HEAD_ACCEPTED
+                                                                    : HEAD_BAD_FIELD;
+}
+
+enum head_refusal
+head_reader_add(struct head_reader *reader, struct weir_str name, struct weir_str value)
+{
+    value = weir_str_trim(value);
+    enum head_refusal refusal = check_part(reader, name, value);
+    if (refusal != HEAD_ACCEPTED) {
+        return refusal;
+    }
+    enum field_id id = field_id_find(name);
+    bool is_hop = (field_flags(id) & FIELD_HOP) != 0 && id != FIELD_PROXY_AUTHORIZATION;
+    if (is_hop && !(id == FIELD_TE && weir_str_eq_icase(value, WEIR_STR("trailers")))) {
+        return HEAD_BAD_FIELD;
+    }
+    uint32_t name_at = reader->len;
+    if (!keep(reader, name) || (value.len > 0 && !keep(reader, value)) ||
+            on_field(reader, name_at, (uint32_t)name.len, name_at + (uint32_t)name.len,
+                    (uint32_t)value.len) != 0) {
+        return HEAD_OUT_OF_MEMORY;
+    }
+    return HEAD_ACCEPTED;
+}
+
+enum head_refusal
+head_reader_end(struct head_reader *reader, bool has_body)
+{
+    struct head *head = reader->head;
+    enum head_refusal refusal = judge(head);
+    if (refusal != HEAD_ACCEPTED) {
+        return refusal;
+    }
+    bool has_length = head->first[FIELD_CONTENT_LENGTH] != 0;
+    if (has_body && !has_length) {
+        head->body = HEAD_BODY_CHUNKED;
+    } else if (!has_body && head->body_bytes > 0) {
+        return HEAD_BAD_LENGTH;
+    }
+    return HEAD_ACCEPTED;
 }

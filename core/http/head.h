@@ -69,8 +69,8 @@ struct head_field {
 
 enum head_body {
     HEAD_BODY_NONE,
-    HEAD_BODY_LENGTH, /* body_bytes of them */
-    HEAD_BODY_CHUNKED,
+    HEAD_BODY_LENGTH,  /* body_bytes of them */
+    HEAD_BODY_CHUNKED, /* of unknown length: it ends where its transport says */
 };
 
 /* A head that was read. Everything it points at lives in the arena it was read into. */
@@ -82,7 +82,8 @@ struct head {
     uint32_t method_len; /* the method stands at method_at */
     uint32_t method_at;
     enum method method;
-    uint8_t minor; /* HTTP/1.minor: 0 or 1 */
+    uint8_t version; /* 10, 11; 20 and up: not HTTP/1 */
+    uint8_t minor;   /* HTTP/1.minor: 0 or 1; 1 in later versions */
     enum head_body body;
     bool keep_alive;       /* what the client wants: RFC 9112 9.3 */
     bool expects_continue; /* Expect: 100-continue, HTTP/1.1 only */
@@ -142,5 +143,16 @@ void head_reader_init(struct head_reader *reader, const struct http_limits *limi
  * been parsed and the Host only counted. */
 WEIR_MUST_USE enum head_progress head_reader_feed(struct head_reader *reader,
         struct weir_str input, size_t *taken, enum head_refusal *refusal);
+
+/* The same for a protocol of `version` that brings the parts of a head one by one: the request,
+ * then its fields (the authority as Host), then the end, which says whether a body follows.
+ * What they bring is checked and held against the limits as above, and copied. Fields about an
+ * HTTP/1 connection make the head malformed (RFC 9113 section 8.2.2). Each returns
+ * HEAD_ACCEPTED, or why the head is refused; after that, none may be called. */
+WEIR_MUST_USE enum head_refusal head_reader_begin(struct head_reader *reader, uint8_t version,
+        struct weir_str method, struct weir_str target);
+WEIR_MUST_USE enum head_refusal head_reader_add(struct head_reader *reader,
+        struct weir_str name, struct weir_str value);
+WEIR_MUST_USE enum head_refusal head_reader_end(struct head_reader *reader, bool has_body);
 
 #endif

@@ -334,7 +334,7 @@ weir_reply_hint(struct weir_request *request, struct weir_str link)
     if (!is_changeable(request) || request->transport == NULL) {
         return -EALREADY;
     }
-    if (request->head.minor == 0) {
+    if (request->head.version == 10) {
         return -ENOTSUP;
     }
     link = weir_str_trim(link);

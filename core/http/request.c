@@ -182,6 +182,14 @@ request_accept_head(struct weir_request *request)
 }
 
 void
+request_end(struct weir_request *request, enum request_end end)
+{
+    request->end = end;
+    request->transport = NULL;
+    request->engine->handler->end(request);
+}
+
+void
 request_wake(struct weir_request *request)
 {
     if (request->transport != NULL) {
@@ -280,7 +288,7 @@ weir_request_host(const struct weir_request *request)
 unsigned
 weir_request_version(const struct weir_request *request)
 {
-    return 10u + request->head.minor;
+    return request->head.version;
 }
 
 struct weir_str

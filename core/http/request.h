@@ -157,6 +157,10 @@ void request_free(struct weir_request *request);
 /* The head is read: parses target and host. Sets request->refusal when they are invalid. */
 void request_accept_head(struct weir_request *request);
 
+/* The transport has let go of the request for the reason given: the handler logs and frees it.
+ */
+void request_end(struct weir_request *request, enum request_end end);
+
 /* Runs the request again at the end of the turn. */
 void request_wake(struct weir_request *request);
 
