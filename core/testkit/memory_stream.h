@@ -31,8 +31,8 @@ void memory_stream_init(struct memory_stream *memory, struct loop *loop,
         stream_event_fn *on_event, void *owner);
 void memory_stream_fini(struct memory_stream *memory);
 
-/* Room for `bytes` in each direction, so that the peer's side needs no memory while the server's
- * is denied it. */
+/* Room for `bytes` in each direction, so that the peer's side needs no memory while the
+ * server's is denied it. */
 void memory_stream_reserve(struct memory_stream *memory, size_t bytes);
 
 /* The peer sends, ends its side, or resets. */
