@@ -276,6 +276,13 @@ fill(struct turn *turn)
     return FILLED;
 }
 
+/* Whether bytes of the client may stand in the stream that nobody has seen. */
+static bool
+may_hold_more(const struct turn *turn)
+{
+    return turn->conn->may_read && !turn->was_short;
+}
+
 static void
 consume(struct turn *turn, size_t bytes)
 {
@@ -658,7 +665,7 @@ cut_exchange(struct turn *turn)
 {
     struct h1_conn *conn = turn->conn;
     struct weir_request *request = conn->request;
-    conn->must_linger |= !request->in.ended || turn->input.len > 0 || conn->may_read;
+    conn->must_linger |= !request->in.ended || turn->input.len > 0 || may_hold_more(turn);
     conn->is_cut = conn->is_last = true;
     if (conn->close_reason == H1_OPEN) {
         conn->close_reason = H1_CLOSE_BROKEN;
@@ -695,7 +702,7 @@ end_exchange(struct turn *turn)
     conn->chunked = NULL;
     conn->since_ns = now_ns(conn);
     if (conn->is_last) {
-        conn->must_linger |= has_unread_body || turn->input.len > 0 || conn->may_read;
+        conn->must_linger |= has_unread_body || turn->input.len > 0 || may_hold_more(turn);
         enter(conn, H1_FINISH);
     } else {
         enter(conn, has_unread_body ? H1_DISCARD : H1_IDLE);
@@ -803,7 +810,7 @@ step_finish(struct turn *turn)
         conn->close_reason = H1_CLOSE_DONE;
     }
     bool must_reset = conn->is_cut && conn->reply.framing == H1_UNTIL_CLOSE;
-    bool must_linger = conn->must_linger || (conn->may_read && !conn->has_read_end);
+    bool must_linger = conn->must_linger || (may_hold_more(turn) && !conn->has_read_end);
     if (!must_linger || must_reset) {
         return STEP_GONE;
     }

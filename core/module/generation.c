@@ -328,7 +328,9 @@ map_route(const struct course_map *map, struct weir_request *request)
         .method = head_method(&request->head),
         .host = request->host,
         .path = request->target.path,
-        .protocol = request->head.minor == 0 ? WEIR_STR("http/1.0") : WEIR_STR("http/1.1"),
+        .protocol = request->head.version == 10 ? WEIR_STR("http/1.0")
+                : request->head.version == 11   ? WEIR_STR("http/1.1")
+                                                : WEIR_STR("http/2"),
         .client = request->client,
         .peer = request->peer,
         .header = ask_header,

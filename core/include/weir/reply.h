@@ -57,8 +57,9 @@ WEIR_MUST_USE WEIR_API int weir_reply_length(struct weir_request *request, uint6
 WEIR_MUST_USE WEIR_API ssize_t weir_reply_write(struct weir_request *request,
         struct weir_str bytes);
 
-/* Calls `resume` in this hook's place once weir_reply_write() would take something, or the
- * client has left. The hook returns what this returns, as with weir_body_wait(). */
+/* Calls `resume` in this hook's place once weir_reply_write() would take something. When the
+ * client leaves it is not called: the request ends, and its log hooks say how. The hook returns
+ * what this returns, as with weir_body_wait(). */
 WEIR_MUST_USE WEIR_API enum weir_verdict weir_reply_wait(struct weir_request *request,
         weir_request_fn *resume);
 

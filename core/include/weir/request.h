@@ -76,8 +76,9 @@ WEIR_MUST_USE WEIR_API ssize_t weir_body_read(struct weir_request *request, void
         size_t dst_bytes);
 
 /* Calls `resume` in this hook's place once weir_body_read() has something else to say than
- * -EAGAIN. The hook returns what this returns: WEIR_PENDING, or WEIR_FAILED when the request
- * waits already. */
+ * -EAGAIN. When the client resets the connection it is not called: the request ends, and its
+ * log hooks say how. The hook returns what this returns: WEIR_PENDING, or WEIR_FAILED when the
+ * request waits already. */
 WEIR_MUST_USE WEIR_API enum weir_verdict weir_body_wait(struct weir_request *request,
         weir_request_fn *resume);
 
