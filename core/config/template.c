@@ -33,6 +33,9 @@ is_token(struct weir_str text)
     return text.len > 0;
 }
 
+/* CONFIG.md settles the name, and no part of this build brings the value. */
+#define TEMPLATE_NOT_IN_BUILD "this variable is not in this build"
+
 int
 template_variable_parse(struct weir_str name, enum template_variable *variable,
         struct weir_str *argument, const char **message)
@@ -45,6 +48,10 @@ template_variable_parse(struct weir_str name, enum template_variable *variable,
             continue;
         }
         *variable = (enum template_variable)i;
+        if (*variable == TEMPLATE_TLS_SNI || *variable == TEMPLATE_UPSTREAM_ADDRESS) {
+            *message = TEMPLATE_NOT_IN_BUILD;
+            return -EINVAL;
+        }
         *argument = weir_str_make(name.ptr + spelling.len, name.len - spelling.len);
         if (takes_argument && argument->len == 0) {
             *message = "a name must follow the point";

@@ -318,6 +318,12 @@ ask_query(void *context, struct weir_str name, size_t nth, struct weir_str *valu
     return false;
 }
 
+static bool
+ask_variable(void *context, struct weir_str name, struct weir_str *value)
+{
+    return template_variable_value(context, name, value);
+}
+
 static const struct chain *
 map_route(const struct course_map *map, struct weir_request *request)
 {
@@ -335,6 +341,7 @@ map_route(const struct course_map *map, struct weir_request *request)
         .peer = request->peer,
         .header = ask_header,
         .query = ask_query,
+        .variable = ask_variable,
     };
     struct route_match match;
     const struct site_route *route = site_route_find(place->server->site, &asked, &match);

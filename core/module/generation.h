@@ -38,4 +38,9 @@ const struct site_route *generation_route(const struct weir_request *request);
 const struct site_trust *generation_trust(const struct weir_request *request);
 struct weir_str generation_capture(const struct weir_request *request, struct weir_str name);
 
+/* What a variable of CONFIG.md stands for in this request (module/template.c); `name` as
+ * between the braces. False when it is empty or there is none. */
+bool template_variable_value(struct weir_request *request, struct weir_str name,
+        struct weir_str *value);
+
 #endif

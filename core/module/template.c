@@ -100,11 +100,24 @@ value_of(struct weir_request *request, const struct template_piece *piece)
         return status_text(request);
     case TEMPLATE_REQUEST_ID:
         return client_request_id(generation_trust(request), request);
-    case TEMPLATE_TLS_SNI: /* empty until there is such a connection */
+    case TEMPLATE_TLS_SNI: /* refused by config/template.c in this build */
     case TEMPLATE_UPSTREAM_ADDRESS:
         break;
     }
     return weir_str_make("", 0);
+}
+
+bool
+template_variable_value(struct weir_request *request, struct weir_str name,
+        struct weir_str *value)
+{
+    struct template_piece piece;
+    const char *message;
+    if (template_variable_parse(name, &piece.variable, &piece.text, &message) < 0) {
+        return false;
+    }
+    *value = value_of(request, &piece);
+    return value->len > 0;
 }
 
 static bool

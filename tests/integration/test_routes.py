@@ -266,3 +266,22 @@ def test_all_mistakes_are_reported_in_the_order_of_the_file(weir):
     assert running.wait_exit() == 78
     lines = [int(line.split("weir.json:")[1].split(":")[0]) for line in running.lines if "error[" in line]
     assert len(lines) >= 4 and lines == sorted(lines)
+
+
+def test_a_route_may_ask_for_a_variable(weir, raw):
+    """CONFIG.md, choosing a route 4: `variable`, all of whose values are those of templates."""
+    running = weir(site(
+        {"match": {"variable": {"cookie.a": "1"}}, "handle": {"respond": "cookie"}},
+        {"match": {"variable": {"query.q": "x y"}}, "handle": {"respond": "query"}},
+        route("/*", "other")))
+    connection = raw(running)
+    assert connection.send(get(fields="Cookie: b=2; a=1\r\n")).read().body == b"cookie"
+    assert connection.send(get("/?q=x+y")).read().body == b"query"
+    assert connection.send(get(fields="Cookie: b=1\r\n")).read().body == b"other"
+
+
+@pytest.mark.parametrize("name", ["tls.sni", "upstream.address"])
+def test_a_variable_that_this_build_does_not_bring_is_refused(weir, name):
+    running = weir(site(route("/*", "{" + name + "}")), listeners=0, exit_status=78)
+    running.expect_error("not in this build")
+    assert running.wait_exit() == 78
