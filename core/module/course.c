@@ -78,15 +78,36 @@ course_map_of(const struct weir_request *request)
 
 /* ---- calling modules --------------------------------------------------------------------- */
 
-static enum weir_verdict
-call(struct weir_request *request, const struct chain_entry *entry, weir_request_fn *fn)
+/* Every call into a module goes in and out here. */
+static void
+enter_hook(struct weir_request *request, const struct chain_entry *entry)
 {
     struct course *course = course_of(request);
     WEIR_ASSERT(course->calling == NULL);
     course->calling = entry;
-    enum weir_verdict verdict = fn(request, entry->conf);
-    course->calling = NULL;
+}
+
+static enum weir_verdict
+leave_hook(struct weir_request *request, enum weir_verdict verdict)
+{
+    course_of(request)->calling = NULL;
     return verdict;
+}
+
+static enum weir_verdict
+call(struct weir_request *request, const struct chain_entry *entry, weir_request_fn *fn)
+{
+    enter_hook(request, entry);
+    return leave_hook(request, fn(request, entry->conf));
+}
+
+static enum weir_verdict
+call_filter(void *context, struct weir_filter *filter)
+{
+    struct weir_request *request = context;
+    const struct chain_entry *entry = filter->entry;
+    enter_hook(request, entry);
+    return leave_hook(request, entry->filter(request, entry->conf, filter));
 }
 
 static void
@@ -200,18 +221,6 @@ begin_server(struct weir_request *request, struct course *course)
     }
     course->ask_at = course->chain->first[WEIR_ON_HEAD];
     course->asker = ASKER_SERVER_HOOKS;
-}
-
-static enum weir_verdict
-call_body_filter(void *context, struct weir_filter *filter)
-{
-    struct weir_request *request = context;
-    struct course *course = course_of(request);
-    WEIR_ASSERT(course->calling == NULL);
-    course->calling = filter->entry;
-    enum weir_verdict verdict = filter->entry->filter(request, filter->entry->conf, filter);
-    course->calling = NULL;
-    return verdict;
 }
 
 /* Puts the route's request-body filters between the transport and whoever reads. */
@@ -501,7 +510,7 @@ flow_reply(struct weir_request *request, struct course *course)
         return false;
     }
     bool moved = false;
-    int r = filter_line_step(line, request->reply.ended, call_body_filter, request, &moved);
+    int r = filter_line_step(line, request->reply.ended, call_filter, request, &moved);
     if (r < 0) {
         log_fault(request, line->failed->entry,
                 r == -ELOOP ? "three calls without progress: the answer is lost"
@@ -545,7 +554,7 @@ flow_body(struct weir_request *request, struct course *course)
         return false;
     }
     bool moved = false;
-    int r = filter_line_step(line, in->ended, call_body_filter, request, &moved);
+    int r = filter_line_step(line, in->ended, call_filter, request, &moved);
     if (r < 0) {
         log_fault(request, line->failed->entry,
                 r == -ELOOP ? "three calls without progress: the body is refused"

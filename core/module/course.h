@@ -14,10 +14,12 @@
 #include "http/request.h"
 #include "module/chain.h"
 
+struct generation;
 struct pools;
 struct wait_table;
 
-/* What a generation knows of servers and routes, and a loop of its own means. */
+/* What a request meets on its loop: the generation's servers and routes, which all loops of a
+ * worker share, and the loop's own means. One for each loop; the engine's handler_context. */
 struct course_map {
     /* The chain of the server that `request` is for, whose head, rewrite and log hooks run;
      * NULL: no such server here (421). Also asked for refused requests, whose host is unknown:
@@ -28,8 +30,9 @@ struct course_map {
      * when none matches (404). Thread: the loop's. */
     const struct chain *(*route)(const struct course_map *map, struct weir_request *request);
 
-    struct wait_table *waits; /* borrowed; NULL: no hook can suspend */
-    struct pools *pools;      /* borrowed; NULL: no hook can offload */
+    const struct generation *generation; /* borrowed; the two functions' */
+    struct wait_table *waits;            /* borrowed; NULL: no hook can suspend */
+    struct pools *pools;                 /* borrowed; NULL: no hook can offload */
 };
 
 /* The map of the request's engine. */

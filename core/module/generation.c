@@ -40,7 +40,6 @@ struct generation {
     const struct site *site; /* borrowed */
     struct arena arena;
     struct request_handler handler;
-    struct course_map map;
     struct generation_listener *listeners;
     struct compiled_server *servers; /* sorted by .site */
     size_t server_count;
@@ -253,12 +252,6 @@ compile_servers(struct generation *generation, struct diagnostics *diagnostics)
 
 /* ---- finding the way --------------------------------------------------------------------- */
 
-static const struct generation *
-generation_of_map(const struct course_map *map)
-{
-    return (const struct generation *)((const char *)map - offsetof(struct generation, map));
-}
-
 static const struct chain *
 map_server(const struct course_map *map, struct weir_request *request)
 {
@@ -267,7 +260,7 @@ map_server(const struct course_map *map, struct weir_request *request)
     if (site == NULL) {
         return NULL;
     }
-    const struct compiled_server *server = find_server(generation_of_map(map), site);
+    const struct compiled_server *server = find_server(map->generation, site);
     place_of(request)->server = server;
     request->server_name = site->name;
     request->limits = &site->settings.limits;
@@ -472,7 +465,6 @@ generation_new(const struct site *site, struct diagnostics *diagnostics,
     if (r < 0) {
         goto fail;
     }
-    generation->map = (struct course_map){ .server = map_server, .route = map_route };
     generation->handler = (struct request_handler){
         .slab_bytes = generation->slab_bytes,
         .run = course_run,
@@ -507,10 +499,14 @@ generation_handler(const struct generation *generation)
     return &generation->handler;
 }
 
-struct course_map *
-generation_map(struct generation *generation)
+void
+generation_map_init(const struct generation *generation, struct course_map *map)
 {
-    return &generation->map;
+    *map = (struct course_map){
+        .server = map_server,
+        .route = map_route,
+        .generation = generation,
+    };
 }
 
 struct generation_listener *

@@ -28,7 +28,8 @@ void generation_free(struct generation *generation);
 
 /* What the engines of its worker are given; borrowed. */
 const struct request_handler *generation_handler(const struct generation *generation);
-struct course_map *generation_map(struct generation *generation);
+/* Fills in the generation's part of a loop's map. */
+void generation_map_init(const struct generation *generation, struct course_map *map);
 
 struct generation_listener *generation_listeners(struct generation *generation, size_t *count);
 

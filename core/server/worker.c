@@ -51,6 +51,7 @@ struct worker {
     struct generation *generation; /* owned */
     struct loop *loop;             /* owned */
     struct engine engine;
+    struct course_map map;
     struct mailbox *mailbox;      /* owned */
     struct wait_table *waits;     /* owned */
     struct pools *pools;          /* owned */
@@ -272,7 +273,6 @@ on_signal(void *context, int signo)
 static int
 start_means(struct worker *worker)
 {
-    struct course_map *map = generation_map(worker->generation);
     int r = mailbox_new(worker->loop, &worker->mailbox);
     if (r == 0) {
         r = wait_table_new(worker->loop, worker->mailbox, &worker->waits);
@@ -288,8 +288,9 @@ start_means(struct worker *worker)
                 pool != NULL ? pool : pools_find(worker->pools, WEIR_STR("default")),
                 worker->mailbox, &settings, &worker->files);
     }
-    map->waits = worker->waits;
-    map->pools = worker->pools;
+    generation_map_init(worker->generation, &worker->map);
+    worker->map.waits = worker->waits;
+    worker->map.pools = worker->pools;
     return r;
 }
 
@@ -360,7 +361,7 @@ start(struct worker *worker, struct diagnostics *diagnostics)
         return EXIT_SYSTEM;
     }
     r = engine_init(&worker->engine, worker->loop, generation_handler(worker->generation),
-            generation_map(worker->generation));
+            &worker->map);
     if (r < 0) {
         log_error("the worker cannot start: %s", strerror(-r));
         return EXIT_SYSTEM;

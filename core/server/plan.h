@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* What the master learns about one configuration from the checker, and all that it ever knows
+ * of it: the master loads no module. Made anew for every generation. */
+#ifndef WEIR_SERVER_PLAN_H
+#define WEIR_SERVER_PLAN_H
+
+#include <sys/types.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "module/site.h"
+#include "net/addr.h"
+
+/* One address to listen on; listeners of one address are one. */
+struct plan_listener {
+    struct weir_str address; /* as written */
+    struct addr addr;
+    mode_t mode;
+    int backlog;
+};
+
+struct plan {
+    struct arena arena; /* all of it */
+    struct site_workers workers;
+    struct site_log log;
+    struct site_control control;
+    const struct plan_listener *listeners;
+    size_t listeners_count;
+    const struct weir_str *log_files; /* absolute paths that the master opens, each once */
+    size_t log_files_count;
+    int sources_fd; /* owned: every byte of the configuration as the master read it, which
+                       checker and workers load instead of the files; close-on-exec */
+};
+
+/*
+ * Reads the configuration in `file` with the caller's rights and has it checked, modules
+ * included, by a short-lived process that has dropped them.
+ * Params:  report: what is wrong with it, or warned of, as `weir check` prints it.
+ * Returns: an exit code (server/exit.h); EXIT_OK sets *out.
+ */
+int plan_make(const char *file, struct buf *report, struct plan **out);
+
+void plan_free(struct plan *plan); /* NULL: nothing */
+
+#endif
