@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/budget.h"
 
 #define ALIGNMENT       16u
 #define BLOCK_MIN_BYTES 1024u
@@ -41,6 +42,7 @@ arena_init(struct arena *arena, void *first, size_t first_bytes, size_t ceiling_
     arena->first = first;
     arena->first_bytes = first == NULL ? 0 : first_bytes & ~(size_t)(ALIGNMENT - 1);
     arena->ceiling_bytes = ceiling_bytes;
+    arena->is_counted = false;
     rewind_to_first(arena);
 }
 
@@ -56,6 +58,9 @@ arena_reset(struct arena *arena)
     struct arena_block *block = arena->blocks;
     while (block != NULL) {
         struct arena_block *older = block->older;
+        if (arena->is_counted) {
+            budget_give(block->bytes);
+        }
         free(block);
         block = older;
     }
@@ -94,6 +99,9 @@ alloc_from_new_block(struct arena *arena, size_t bytes)
     block->older = arena->blocks;
     arena->blocks = block;
     arena->used_bytes += block_bytes;
+    if (arena->is_counted) {
+        budget_take(block_bytes);
+    }
 
     /* Stay with whichever block has more room left. */
     if (block_bytes - bytes > (size_t)(arena->end - arena->next)) {

@@ -23,13 +23,21 @@ struct arena {
     struct arena_cleanup *cleanups; /* newest first; memory is the arena's own */
     size_t used_bytes;              /* taken from the ceiling: sizes of all blocks */
     size_t ceiling_bytes;
-    void *first; /* borrowed: the provided block, NULL when there is none */
+    bool is_counted; /* its own blocks are taken from the budget (base/budget.h) */
+    void *first;     /* borrowed: the provided block, NULL when there is none */
     size_t first_bytes;
 };
 
 /* `first` (may be NULL) is memory of the owner that outlives the arena and counts towards the
  * ceiling; it must be aligned to 16. */
 void arena_init(struct arena *arena, void *first, size_t first_bytes, size_t ceiling_bytes);
+
+/* From now on, before anything was allocated, blocks are taken from the budget. */
+static inline void
+arena_count(struct arena *arena)
+{
+    arena->is_counted = true;
+}
 
 /* Runs the cleanups and frees everything. The arena may be used again afterwards, as after
  * arena_init(). */

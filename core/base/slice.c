@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/budget.h"
 
 /* Blocks for small runs (slice_queue_append()). */
 #define BLOCK_BYTES 2048u
@@ -68,7 +69,10 @@ slice_of_file(struct hold *hold, int fd, uint64_t offset, uint64_t len)
 static void
 free_heap(struct hold *hold)
 {
-    free((char *)hold - offsetof(struct heap_hold, hold));
+    struct heap_hold *heap = (struct heap_hold *)((char *)hold -
+            offsetof(struct heap_hold, hold));
+    budget_give(heap->capacity);
+    free(heap);
 }
 
 /* A block of `capacity` bytes, `used` of them in use; NULL without memory. */
@@ -82,6 +86,7 @@ new_heap(size_t used, size_t capacity)
     }
     if (heap != NULL) {
         hold_init(&heap->hold, free_heap);
+        budget_take(capacity);
         heap->used = used;
         heap->capacity = capacity;
     }

@@ -5,9 +5,63 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/budget.h"
 #include "base/clock.h"
 #include "event/loop.h"
 #include "http/request.h"
+#include "observe/log.h"
+
+/* A client that took something this lately is slow, and not stalled. */
+#define STALL_MIN_NS NS_PER_S
+
+/* The log is told of a lack of memory this often at the most. */
+#define WARN_EVERY_NS NS_PER_S
+
+static struct carrier *
+find_stalled(const struct engine *engine)
+{
+    uint64_t oldest_ns = loop_now_ns(engine->loop);
+    oldest_ns = oldest_ns < STALL_MIN_NS ? 0 : oldest_ns - STALL_MIN_NS;
+    struct carrier *found = NULL;
+    for (struct carrier *carrier = engine->carriers; carrier != NULL; carrier = carrier->next) {
+        uint64_t since_ns = carrier->type->stalled_since(carrier);
+        if (since_ns < oldest_ns) {
+            oldest_ns = since_ns;
+            found = carrier;
+        }
+    }
+    return found;
+}
+
+static void
+on_shedding(struct loop_task *task)
+{
+    struct engine *engine = (struct engine *)((char *)task - offsetof(struct engine, shedding));
+    uint64_t shed = 0;
+    while (budget_level() == BUDGET_FULL) {
+        struct carrier *carrier = find_stalled(engine);
+        if (carrier == NULL) {
+            break;
+        }
+        carrier->type->shed(carrier);
+        shed++;
+    }
+    engine->figures.readers_shed += shed;
+    uint64_t now_ns = loop_now_ns(engine->loop);
+    if (engine->warned_ns == 0 || now_ns - engine->warned_ns >= WARN_EVERY_NS) {
+        engine->warned_ns = now_ns;
+        log_warn("workers.memory (%llu MiB) is used up: new requests get 503; %llu stalled "
+                 "readers closed now, %llu in all",
+                (unsigned long long)(budget_limit_bytes() >> 20), (unsigned long long)shed,
+                (unsigned long long)engine->figures.readers_shed);
+    }
+}
+
+void
+engine_shed(struct engine *engine)
+{
+    loop_defer(engine->loop, &engine->shedding);
+}
 
 int
 engine_init(struct engine *engine, struct loop *loop, const struct request_handler *handler,
@@ -19,6 +73,7 @@ engine_init(struct engine *engine, struct loop *loop, const struct request_handl
         .handler_context = handler_context,
         .server_name = WEIR_STR("Weir"),
         .output = malloc(ENGINE_OUTPUT_BYTES),
+        .shedding = { .fn = on_shedding },
     };
     return engine->output == NULL ? -ENOMEM : 0;
 }
@@ -29,7 +84,10 @@ engine_fini(struct engine *engine)
     while (engine->spare != NULL) {
         struct weir_request *request = engine->spare;
         engine->spare = request->next;
-        free(request);
+        request_free_block(request);
+    }
+    if (engine->loop != NULL) { /* it was ever made */
+        loop_undefer(engine->loop, &engine->shedding);
     }
     engine->spares = 0;
     free(engine->output);
@@ -65,7 +123,7 @@ engine_stop(struct engine *engine, bool now)
     struct carrier *carrier = engine->carriers;
     while (carrier != NULL) {
         struct carrier *next = carrier->next; /* stopping one ends no other */
-        carrier->stop(carrier, now);
+        carrier->type->stop(carrier, now);
         carrier = next;
     }
 }

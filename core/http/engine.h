@@ -8,10 +8,10 @@
 #include <stdint.h>
 
 #include "base/slice.h"
+#include "event/loop.h"
 #include "http/date.h"
 #include "http/settings.h"
 
-struct loop;
 struct weir_request;
 
 /* Who answers requests: the module floor's chain, or a test. All on the loop. */
@@ -32,10 +32,24 @@ struct request_handler {
 /* Output is built here, by one connection at a time and within one call. */
 #define ENGINE_OUTPUT_BYTES 65536u
 
-/* A connection of whatever protocol, in the list of its engine's. Embedded. */
-struct carrier {
+struct carrier;
+
+/* What a protocol does with its connections. */
+struct carrier_type {
     /* Asks it to end: after what it is answering now, or (`now`) at once. May free it. */
     void (*stop)(struct carrier *carrier, bool now);
+
+    /* Since when its client has taken nothing of what is kept for it (monotonic); CLOCK_NEVER
+     * when nothing is. */
+    uint64_t (*stalled_since)(const struct carrier *carrier);
+
+    /* Ends it at once, for want of memory. Frees it. */
+    void (*shed)(struct carrier *carrier);
+};
+
+/* A connection of whatever protocol, in the list of its engine's. Embedded. */
+struct carrier {
+    const struct carrier_type *type; /* constant */
     struct carrier *next, **link;
 };
 
@@ -43,6 +57,8 @@ struct engine_figures {
     uint64_t connections_opened, connections_closed;
     uint64_t requests_begun, requests_ended;
     uint64_t requests_refused; /* heads that were answered with an error by the core */
+    uint64_t requests_shed;    /* 503 since the budget of memory was used up */
+    uint64_t readers_shed;     /* closed for that reason while their clients did not read */
     uint64_t bytes_in, bytes_out;
 };
 
@@ -57,6 +73,8 @@ struct engine {
     /* Changes. */
     bool is_draining;           /* every answer is its connection's last */
     struct carrier *carriers;   /* all open connections */
+    struct loop_task shedding;  /* queued when memory has run out */
+    uint64_t warned_ns;         /* when the log was last told of that */
     struct weir_request *spare; /* owned: a list of freed requests to be used again */
     uint32_t spares;
     struct date_cache date;
@@ -80,6 +98,10 @@ void engine_remove(struct engine *engine, struct carrier *carrier);
 /* Every answer becomes its connection's last, and idle connections close (F74); `now` ends them
  * all at once. */
 void engine_stop(struct engine *engine, bool now);
+
+/* Memory has run out: at the end of the turn stalled readers are closed, the oldest first,
+ * until there is some again. */
+void engine_shed(struct engine *engine);
 
 /* The Date field's value now; borrowed until the next call. */
 struct weir_str engine_date(struct engine *engine);

@@ -35,6 +35,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/budget.h"
 #include "event/loop.h"
 #include "event/timer.h"
 #include "http/chunked.h"
@@ -228,8 +229,11 @@ enum fill_result {
 static void
 drop_rest(struct h1_conn *conn)
 {
-    free(conn->rest);
-    conn->rest = NULL;
+    if (conn->rest != NULL) {
+        budget_give(conn->rest->len);
+        free(conn->rest);
+        conn->rest = NULL;
+    }
 }
 
 /* Makes sure that there is input, from the last turn or the stream. */
@@ -307,6 +311,7 @@ keep_rest(struct turn *turn)
     if (conn->rest == NULL) {
         return false;
     }
+    budget_take(turn->input.len);
     conn->rest->at = 0;
     conn->rest->len = turn->input.len;
     memcpy(conn->rest->bytes, turn->input.ptr, turn->input.len);
@@ -389,8 +394,13 @@ step_idle(struct turn *turn)
     case FILL_BROKEN:
         return gone(conn, H1_CLOSE_CLIENT_RESET);
     }
-    conn->request = request_new(conn->engine, &transport, conn, &conn->settings->limits,
-            &conn->settings->timeouts);
+    if (budget_level() == BUDGET_FULL) {
+        conn->engine->figures.requests_shed++;
+        engine_shed(conn->engine);
+    } else {
+        conn->request = request_new(conn->engine, &transport, conn, &conn->settings->limits,
+                &conn->settings->timeouts);
+    }
     if (conn->request == NULL) {
         output_bytes(&turn->output,
                 WEIR_STR("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
@@ -856,6 +866,13 @@ end_answered(struct h1_conn *conn)
     }
 }
 
+static void
+free_conn(struct h1_conn *conn)
+{
+    budget_give(sizeof(*conn));
+    free(conn);
+}
+
 /* Frees the connection. What its requests held is given back through their handler. */
 static void
 close_conn(struct h1_conn *conn)
@@ -894,7 +911,7 @@ close_conn(struct h1_conn *conn)
     coarse_timer_fini(&conn->timer);
     output_state_fini(&conn->output);
     drop_rest(conn);
-    free(conn);
+    free_conn(conn);
 }
 
 /* Until when the client may take for its body; CLOCK_NEVER while nobody waits for it. */
@@ -1131,6 +1148,29 @@ on_stop(struct carrier *carrier, bool now)
     }
 }
 
+static uint64_t
+stalled_since(const struct carrier *carrier)
+{
+    const struct h1_conn *conn = (const struct h1_conn *)((const char *)carrier -
+            offsetof(struct h1_conn, carrier));
+    return conn->output.unsent == NULL ? CLOCK_NEVER : conn->sent_ns;
+}
+
+static void
+on_shed(struct carrier *carrier)
+{
+    struct h1_conn *conn = (struct h1_conn *)((char *)carrier -
+            offsetof(struct h1_conn, carrier));
+    gone(conn, H1_CLOSE_SLOW_READER);
+    close_conn(conn);
+}
+
+static const struct carrier_type carrier_type = {
+    .stop = on_stop,
+    .stalled_since = stalled_since,
+    .shed = on_shed,
+};
+
 void
 h1_conn_on_event(void *owner, unsigned events)
 {
@@ -1159,6 +1199,7 @@ h1_conn_new(struct engine *engine, const struct h1_settings *settings, const str
     if (conn == NULL) {
         return NULL;
     }
+    budget_take(sizeof(*conn));
     memset(conn, 0, offsetof(struct h1_conn, stream_memory));
     conn->engine = engine;
     conn->settings = settings;
@@ -1167,7 +1208,7 @@ h1_conn_new(struct engine *engine, const struct h1_settings *settings, const str
     conn->state = H1_IDLE;
     conn->answered_end = &conn->answered;
     conn->task.fn = on_task;
-    conn->carrier.stop = on_stop;
+    conn->carrier.type = &carrier_type;
     coarse_timer_init(&conn->timer, engine->loop, on_timer);
     conn->since_ns = conn->sent_ns = loop_now_ns(engine->loop);
     return conn;
@@ -1203,13 +1244,13 @@ h1_serve_fd(struct engine *engine, const struct h1_settings *settings, int fd,
             &stream);
     if (r < 0) {
         close(fd);
-        free(conn);
+        free_conn(conn);
         return r;
     }
     r = tcp_stream_watch(stream);
     if (r < 0) {
         stream_close(stream, false);
-        free(conn);
+        free_conn(conn);
         return r;
     }
     h1_conn_start(conn, stream);

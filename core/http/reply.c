@@ -232,10 +232,10 @@ weir_reply_write(struct weir_request *request, struct weir_str bytes)
     if (bytes.len == 0) {
         return 0;
     }
-    if (reply->queue.bytes >= reply->mark_bytes) {
+    uint64_t room = reply_room(request);
+    if (room == 0) {
         return -EAGAIN;
     }
-    uint64_t room = reply->mark_bytes - reply->queue.bytes;
     bytes.len = bytes.len < room ? bytes.len : (size_t)room;
     r = slice_queue_append(&reply->queue, bytes);
     if (r < 0) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/budget.h"
 #include "event/loop.h"
 
 /* Blocks kept for later requests; more than this many at once is a burst. */
@@ -16,6 +17,11 @@
 
 #define BODY_MARK_BYTES  (64u << 10)
 #define REPLY_MARK_BYTES (1u << 20)
+
+/* The marks while memory is tight: enough to get on with, little enough for a server full of
+ * clients that do not. */
+#define TIGHT_BODY_MARK_BYTES  4096u
+#define TIGHT_REPLY_MARK_BYTES 16384u
 
 const char *
 request_end_label(enum request_end end)
@@ -38,12 +44,21 @@ round_up(size_t bytes)
     return (bytes + 15) & ~(size_t)15;
 }
 
+void
+request_free_block(struct weir_request *request)
+{
+    budget_give(REQUEST_BLOCK_BYTES);
+    free(request);
+}
+
 static struct weir_request *
 take_block(struct engine *engine)
 {
     struct weir_request *request = engine->spare;
     if (request == NULL) {
-        return aligned_alloc(64, REQUEST_BLOCK_BYTES);
+        request = aligned_alloc(64, REQUEST_BLOCK_BYTES);
+        budget_take(request == NULL ? 0 : REQUEST_BLOCK_BYTES);
+        return request;
     }
     engine->spare = request->next;
     engine->spares--;
@@ -69,11 +84,12 @@ request_new(struct engine *engine, const struct request_transport *transport, vo
     char *block = (char *)request;
     arena_init(&request->arena, block + arena_at, REQUEST_BLOCK_BYTES - arena_at,
             ARENA_CEILING_BYTES);
+    arena_count(&request->arena);
     request->slab = slab_fits ? block + slab_at
                               : arena_alloc(&request->arena, engine->handler->slab_bytes);
     if (request->slab == NULL) {
         arena_reset(&request->arena);
-        free(request);
+        request_free_block(request);
         return NULL;
     }
     memset(request->slab, 0, engine->handler->slab_bytes);
@@ -106,7 +122,7 @@ request_free(struct weir_request *request)
     arena_reset(&request->arena);
     engine->figures.requests_ended++;
     if (engine->spares >= SPARES_MAX) {
-        free(request);
+        request_free_block(request);
         return;
     }
     request->next = engine->spare;
@@ -201,7 +217,22 @@ uint64_t
 request_body_room(const struct weir_request *request)
 {
     const struct request_body *in = &request->in;
-    return in->queue.bytes < in->mark_bytes ? in->mark_bytes - in->queue.bytes : 0;
+    uint64_t mark_bytes = in->mark_bytes;
+    if (mark_bytes > TIGHT_BODY_MARK_BYTES && budget_level() != BUDGET_AMPLE) {
+        mark_bytes = TIGHT_BODY_MARK_BYTES;
+    }
+    return in->queue.bytes < mark_bytes ? mark_bytes - in->queue.bytes : 0;
+}
+
+uint64_t
+reply_room(const struct weir_request *request)
+{
+    const struct reply *reply = &request->reply;
+    uint64_t mark_bytes = reply->mark_bytes;
+    if (mark_bytes > TIGHT_REPLY_MARK_BYTES && budget_level() != BUDGET_AMPLE) {
+        mark_bytes = TIGHT_REPLY_MARK_BYTES;
+    }
+    return reply->queue.bytes < mark_bytes ? mark_bytes - reply->queue.bytes : 0;
 }
 
 int

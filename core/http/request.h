@@ -65,7 +65,7 @@ struct request_body {
     struct slice_queue *read; /* what readers take from: &queue, or behind the body filters */
     bool read_ended;          /* with filters: nothing follows in `read` */
     uint64_t received_bytes;
-    uint64_t mark_bytes;      /* the transport stops reading above it */
+    uint64_t mark_bytes;      /* the transport stops reading above it; request_body_room() */
     struct weir_str trailers; /* whole lines, in the arena; when `ended` */
     int error;                /* negative errno once it broke; see weir_body_read() */
     bool wanted;              /* somebody reads: 100 Continue may go out */
@@ -102,7 +102,7 @@ struct reply {
     struct reply_field *fields; /* inline, then the arena's */
     uint64_t length_bytes;      /* declared; LENGTH_UNKNOWN */
     uint64_t written_bytes;     /* put into the queue so far */
-    uint64_t mark_bytes;        /* writers wait above it */
+    uint64_t mark_bytes;        /* writers wait above it; reply_room() */
     struct slice_queue queue;   /* what modules wrote */
     struct slice_queue *wire;   /* what leaves: &queue, or behind the body filters */
     bool wire_ended;            /* with filters: nothing follows in `wire` */
@@ -153,6 +153,7 @@ struct weir_request *request_new(struct engine *engine,
 
 /* Gives everything back, the block to the spares. */
 void request_free(struct weir_request *request);
+void request_free_block(struct weir_request *request); /* for the spares' owner */
 
 /* The head is read: parses target and host. Sets request->refusal when they are invalid. */
 void request_accept_head(struct weir_request *request);
@@ -186,6 +187,9 @@ reply_is_ended(const struct reply *reply)
 
 /* Room for the client's body in the queue, in bytes. */
 uint64_t request_body_room(const struct weir_request *request);
+
+/* Room for what modules write, in bytes; 0: they wait. Both are small while memory is tight. */
+uint64_t reply_room(const struct weir_request *request);
 
 /* The reply may leave: the handler's hooks have seen it. */
 void reply_commit(struct weir_request *request);

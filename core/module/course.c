@@ -329,8 +329,7 @@ is_ripe(const struct weir_request *request, const struct course *course)
     case WAIT_BODY:
         return in->read->bytes > 0 || in->error != 0 || request_body_is_read(in);
     case WAIT_ROOM:
-        return request->reply.queue.bytes < request->reply.mark_bytes || request->is_gone ||
-                request->reply.is_broken;
+        return reply_room(request) > 0 || request->is_gone || request->reply.is_broken;
     case WAIT_EVENT:
         return course->is_event_there;
     }

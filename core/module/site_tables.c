@@ -41,7 +41,8 @@ static const struct weir_option workers[] = {
     WEIR_STRING(struct site_workers, user,
             .help = "Account that workers run as; must be given when started as root"),
     WEIR_STRING(struct site_workers, group, .help = "Group instead of the account's own"),
-    WEIR_SIZE(struct site_workers, memory_bytes, .key = "memory",
+    WEIR_SIZE(struct site_workers, memory_bytes, .key = "memory", .min = 1 << 20,
+            .max = INT64_MAX,
             .help = "Memory for requests in each worker; a quarter of the machine's, divided by "
                     "processes, unless given"),
     WEIR_DURATION(struct site_workers, drain_timeout_ns, .key = "drain_timeout",

@@ -63,8 +63,6 @@ check_abilities(const struct site *site)
         { workers->processes > 1 || workers->loops > 1,
                 "workers.processes and workers.loops above 1: not in this build, which serves "
                 "with one process and one event loop; leave them out" },
-        { workers->memory_bytes != 0 && workers->memory_bytes != UINT64_MAX,
-                "workers.memory: not in this build, which does not bound it; leave it out" },
         { workers->max_requests != UINT64_MAX,
                 "workers.max_requests: not in this build, whose only worker is never replaced" },
         { workers->cpu_affinity, "workers.cpu_affinity: not in this build; use taskset" },

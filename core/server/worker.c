@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/budget.h"
 #include "event/loop.h"
 #include "event/mailbox.h"
 #include "event/signal.h"
@@ -23,6 +24,7 @@
 #include "net/listener.h"
 #include "observe/log.h"
 #include "server/exit.h"
+#include "server/memory.h"
 #include "server/privileges.h"
 
 /* While draining, how often it is looked whether the last connection has ended. */
@@ -341,6 +343,7 @@ start(struct worker *worker, struct diagnostics *diagnostics)
     }
     static const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2 };
     signal_ignore_pipe();
+    budget_init(memory_of_worker(workers, 1));
     int r = loop_new(NULL, &worker->loop);
     if (r == 0) {
         timer_init(&worker->drain_timer, worker->loop, on_drain_timer);

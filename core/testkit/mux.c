@@ -39,6 +39,7 @@ struct mux_conn {
     struct loop_task task;
     struct buf input;
     struct output_state output_state;
+    uint64_t sent_ns;           /* the stream last took something */
     struct output *output;      /* of the turn in progress; NULL: none */
     struct mux_stream *streams; /* owned; oldest first */
     unsigned stream_count;
@@ -536,6 +537,7 @@ static void
 take_turn(struct mux_conn *conn)
 {
     struct output output;
+    bool had_unsent = conn->output_state.unsent != NULL;
     output_begin(&output, conn->engine, conn->stream, &conn->output_state);
     conn->output = &output;
     output_flush(&output);
@@ -558,6 +560,9 @@ take_turn(struct mux_conn *conn)
         output_flush(&output);
     }
     conn->output = NULL;
+    if (output.turn_bytes > 0 || !had_unsent) {
+        conn->sent_ns = loop_now_ns(conn->engine->loop);
+    }
     bool must_yield = output.last == OUTPUT_YIELDED;
     bool is_broken = output.last == OUTPUT_BROKEN || conn->is_broken;
     bool is_sent = output.last == OUTPUT_SENT;
@@ -576,6 +581,21 @@ on_task(struct loop_task *task)
     take_turn((struct mux_conn *)((char *)task - offsetof(struct mux_conn, task)));
 }
 
+static uint64_t
+stalled_since(const struct carrier *carrier)
+{
+    const struct mux_conn *conn = (const struct mux_conn *)((const char *)carrier -
+            offsetof(struct mux_conn, carrier));
+    return conn->output_state.unsent == NULL ? CLOCK_NEVER : conn->sent_ns;
+}
+
+static void
+on_shed(struct carrier *carrier)
+{
+    close_conn((struct mux_conn *)((char *)carrier - offsetof(struct mux_conn, carrier)),
+            REQUEST_END_CLIENT_SLOW);
+}
+
 static void
 on_stop(struct carrier *carrier, bool now)
 {
@@ -588,6 +608,12 @@ on_stop(struct carrier *carrier, bool now)
     conn->is_over = true;
     loop_defer(conn->engine->loop, &conn->task);
 }
+
+static const struct carrier_type carrier_type = {
+    .stop = on_stop,
+    .stalled_since = stalled_since,
+    .shed = on_shed,
+};
 
 void
 mux_conn_on_event(void *owner, unsigned events)
@@ -608,7 +634,7 @@ mux_conn_new(struct engine *engine, const struct mux_settings *settings)
     if (conn != NULL) {
         conn->engine = engine;
         conn->settings = settings;
-        conn->carrier.stop = on_stop;
+        conn->carrier.type = &carrier_type;
         conn->task.fn = on_task;
         buf_init(&conn->input, PAYLOAD_MAX + LOOP_SCRATCH_BYTES + MUX_FRAME_BYTES);
     }

@@ -10,6 +10,7 @@
 #include <weir/reply.h>
 #include <weir/request.h>
 
+#include "base/budget.h"
 #include "base/num.h"
 #include "http/request.h"
 #include "observe/log.h"
@@ -34,10 +35,12 @@ echo(struct weir_request *request, const void *conf)
     }
     for (;;) {
         char bytes[1000];
-        if (request->reply.queue.bytes >= request->reply.mark_bytes) {
+        uint64_t room = reply_room(request);
+        if (room == 0) {
             return weir_reply_wait(request, echo);
         }
-        ssize_t n = weir_body_read(request, bytes, sizeof(bytes));
+        ssize_t n = weir_body_read(request, bytes,
+                room < sizeof(bytes) ? (size_t)room : sizeof(bytes));
         if (n == -EAGAIN) {
             return weir_body_wait(request, echo);
         }
@@ -362,6 +365,7 @@ rig_fini(struct rig *rig)
     engine_fini(&rig->engine);
     arena_reset(&rig->arena);
     loop_free(rig->loop);
+    ck_assert_uint_eq(budget_used_bytes(), 0);
 }
 
 void
