@@ -410,7 +410,7 @@ step_idle(struct turn *turn)
     }
     conn->request->peer = conn->peer;
     conn->request->origin = conn->settings->origin;
-    conn->requests++;
+    conn->request->ordinal = (uint32_t)++conn->requests;
     turn->requests++;
     enter(conn, H1_HEAD);
     return STEP_AGAIN;
@@ -462,6 +462,7 @@ step_head(struct turn *turn)
     size_t taken;
     enum head_progress progress = head_reader_feed(&request->reader, turn->input, &taken,
             &request->refusal);
+    request->head_bytes += (uint32_t)taken;
     consume(turn, taken);
     return progress == HEAD_MORE ? STEP_AGAIN : begin_exchange(conn);
 }
@@ -668,6 +669,18 @@ end_of(enum h1_close reason)
     return REQUEST_END_CLIENT_LEFT;
 }
 
+/* Ends a request whose answer's last byte is, or would have been, at `end_at` of the output. */
+static void
+end_request(const struct h1_conn *conn, struct weir_request *request, uint64_t end_at,
+        enum request_end end)
+{
+    uint64_t sent_at = conn->output.sent_bytes < end_at ? conn->output.sent_bytes : end_at;
+    if (request->reply.head_left && sent_at > request->reply_at) {
+        request->sent_bytes = sent_at - request->reply_at;
+    }
+    request_end(request, end);
+}
+
 /* The answer cannot be finished: what there is of it is sent, and then the connection ends so
  * that the client sees that it is not whole (F49). */
 static enum step_result
@@ -683,7 +696,7 @@ cut_exchange(struct turn *turn)
     conn->request = NULL;
     conn->chunked = NULL;
     enter(conn, H1_FINISH);
-    request_end(request, end_of(conn->close_reason));
+    end_request(conn, request, conn->output.queued_bytes, end_of(conn->close_reason));
     return STEP_AGAIN;
 }
 
@@ -862,7 +875,7 @@ end_answered(struct h1_conn *conn)
         if (conn->answered == NULL) {
             conn->answered_end = &conn->answered;
         }
-        request_end(request, REQUEST_END_COMPLETE);
+        end_request(conn, request, request->sent_at, REQUEST_END_COMPLETE);
     }
 }
 
@@ -895,13 +908,13 @@ close_conn(struct h1_conn *conn)
         struct weir_request *answered = conn->answered;
         conn->answered = answered->next;
         answered->is_gone = true;
-        request_end(answered, end);
+        end_request(conn, answered, answered->sent_at, end);
     }
     if (request != NULL && was_reading_head) {
         request_free(request); /* nobody was told of it */
     } else if (request != NULL) {
         request->is_gone = true;
-        request_end(request, end);
+        end_request(conn, request, conn->output.queued_bytes, end);
     }
     if (conn->settings->on_closed != NULL) {
         conn->settings->on_closed(conn->settings->context, &conn->peer, conn->close_reason);

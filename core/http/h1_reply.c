@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "base/num.h"
+#include "event/loop.h"
 
 /* Enough for the status line, Date, Server and the framing fields. */
 #define HEAD_OWN_BYTES 256u
@@ -131,14 +132,15 @@ static bool
 step_head(struct h1_reply *state, struct weir_request *request, struct output *output,
         bool keep_alive)
 {
-    size_t bytes_max = head_bytes_max(request);
+    size_t bytes_max = head_bytes_max(request), bytes;
     enum h1_framing framing = choose_framing(request);
     if (bytes_max <= ENGINE_OUTPUT_BYTES) {
         char *memory = output_reserve(output, bytes_max);
         if (memory == NULL) {
             return false;
         }
-        output_wrote(output, write_head(memory, request, framing, keep_alive));
+        bytes = write_head(memory, request, framing, keep_alive);
+        output_wrote(output, bytes);
     } else {
         struct slice slice;
         char *memory;
@@ -146,13 +148,17 @@ step_head(struct h1_reply *state, struct weir_request *request, struct output *o
             output->is_out_of_memory = true; /* the turn ends with the connection */
             return false;
         }
-        slice.len = write_head(memory, request, framing, keep_alive);
+        bytes = write_head(memory, request, framing, keep_alive);
+        slice.len = bytes;
         output_slice(output, slice);
     }
     state->has_head = true;
     state->framing = framing;
     state->left_bytes = framing == H1_LENGTH ? reply_known_length(request) : 0;
     request->reply.head_left = true;
+    request->reply_head_bytes = (uint32_t)bytes;
+    request->reply_at = output->state->queued_bytes - bytes;
+    request->reply_left_ns = loop_now_ns(request->engine->loop);
     return true;
 }
 

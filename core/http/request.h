@@ -138,9 +138,17 @@ struct weir_request {
     bool is_gone;           /* the client left: nothing that is written arrives */
     uint16_t forced_status; /* not 0: the handler answers this, whatever it waits for */
     enum request_end end;
-    uint64_t head_read_ns, sent_bytes;
-    struct weir_request *next;     /* in a list of whoever holds it */
-    uint64_t sent_at;              /* the transport's: where in its output the answer ends */
+    uint64_t head_read_ns;
+    struct weir_request *next; /* in a list of whoever holds it */
+    uint64_t sent_at;          /* the transport's: where in its output the answer ends */
+
+    /* What the transport counted, for logs and figures (weir/request.h). */
+    uint32_t ordinal;          /* among the requests of its connection, from 1 */
+    uint32_t head_bytes;       /* of the request, as it came */
+    uint32_t reply_head_bytes; /* 0: the answer's head has not left */
+    uint64_t reply_at;         /* the transport's: where in its output the answer begins */
+    uint64_t reply_left_ns;    /* monotonic: when its first byte was given to the transport */
+    uint64_t sent_bytes;       /* of the answer, what the client was sent; when it has ended */
     struct file_finding *findings; /* module/file_find.c: files asked for, in the arena */
 
     struct head_reader reader; /* used while the head is read */

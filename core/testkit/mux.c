@@ -43,6 +43,7 @@ struct mux_conn {
     struct output *output;      /* of the turn in progress; NULL: none */
     struct mux_stream *streams; /* owned; oldest first */
     unsigned stream_count;
+    uint32_t heads; /* that came */
     uint16_t last_id;
     bool may_read, is_over; /* nothing more is read or begun */
     bool is_broken;
@@ -120,6 +121,7 @@ end_stream(struct mux_stream *stream, enum request_end end)
     *link = stream->next;
     conn->stream_count--;
     stream->request->is_gone |= end != REQUEST_END_COMPLETE;
+    stream->request->sent_bytes = stream->request->reply_head_bytes + stream->body_bytes;
     request_end(stream->request, end);
     free(stream);
 }
@@ -145,6 +147,8 @@ step_head(struct mux_stream *stream)
     ends &= reply->trailers.len == 0 && !is_short;
     if (r == 0) {
         put_frame(stream->conn, MUX_HEAD, ends ? MUX_END : 0, stream->id, buf_str(&text));
+        stream->request->reply_head_bytes = (uint32_t)buf_str(&text).len;
+        stream->request->reply_left_ns = loop_now_ns(stream->conn->engine->loop);
     }
     buf_fini(&text);
     stream->has_head = reply->head_left = true;
@@ -346,6 +350,8 @@ on_head(struct mux_conn *conn, unsigned flags, uint16_t id, struct weir_str payl
     }
     *link = stream;
     conn->stream_count++;
+    request->ordinal = ++conn->heads;
+    request->head_bytes = (uint32_t)payload.len;
     request->refusal = read_head(request, payload, (flags & MUX_END) == 0);
     if (request->refusal == HEAD_ACCEPTED) {
         request_accept_head(request);

@@ -54,6 +54,54 @@ WEIR_API struct weir_str weir_request_field(const struct weir_request *request,
 WEIR_API bool weir_request_field_at(const struct weir_request *request, uint32_t i,
         struct weir_str *name, struct weir_str *value);
 
+/* ---- where it comes from and how it goes ---- */
+
+/* The address of whoever is at the other end of the connection, and of the client: the same,
+ * unless the peer is one that `trust` names and speaks for another. Without port; empty when
+ * the peer came over a Unix socket. .ptr is NULL without memory. */
+WEIR_API struct weir_str weir_request_peer(struct weir_request *request);
+WEIR_API struct weir_str weir_request_client(struct weir_request *request);
+
+/* The peer's port; 0 over a Unix socket. */
+WEIR_API unsigned weir_request_peer_port(const struct weir_request *request);
+
+/* The request's id: a trusted peer's X-Request-Id, else one of ours, made when first asked for
+ * (26 letters and digits that sort by time). Empty without memory. */
+WEIR_API struct weir_str weir_request_id(struct weir_request *request);
+
+/* "http" or "https": how the client reached us. */
+WEIR_API struct weir_str weir_request_scheme(const struct weir_request *request);
+
+/* The names of the server and the route that it took; empty before they are known, or when
+ * there was none. They live as long as the configuration. */
+WEIR_API struct weir_str weir_request_server_name(const struct weir_request *request);
+WEIR_API struct weir_str weir_request_route_name(const struct weir_request *request);
+
+/* When the first byte of its head arrived: nanoseconds since 1970 (UTC). */
+WEIR_API int64_t weir_request_began_ns(const struct weir_request *request);
+
+/* Nanoseconds from then until now, and until the first byte of the answer was on its way; the
+ * latter is 0 while none is. By the monotonic clock; the first byte's to the loop's turn. In
+ * log hooks the former is the whole duration. */
+WEIR_API uint64_t weir_request_duration_ns(const struct weir_request *request);
+WEIR_API uint64_t weir_request_first_byte_ns(const struct weir_request *request);
+
+/* Bytes of its head and, once decoded, of its body that have arrived. */
+WEIR_API uint64_t weir_request_received_bytes(const struct weir_request *request);
+
+/* Bytes of the answer that the client was sent, and those of them that are not its head (body
+ * and framing). Known in log hooks, 0 before. */
+WEIR_API uint64_t weir_request_sent_bytes(const struct weir_request *request);
+WEIR_API uint64_t weir_request_sent_body_bytes(const struct weir_request *request);
+
+/* Why it ended, for log hooks: "complete", "client_left", "client_slow", "client_wrong",
+ * "answer_short", "answer_failed" or "stopped"; "runs" before. Constant text; more words may be
+ * added. */
+WEIR_API struct weir_str weir_request_end_label(const struct weir_request *request);
+
+/* Which request of its client's connection it is, from 1. */
+WEIR_API uint32_t weir_request_ordinal(const struct weir_request *request);
+
 /* The calling handler's own state for this request (weir_handler.state_bytes), zeroed when the
  * request began; aligned to 16. */
 WEIR_API void *weir_request_state(struct weir_request *request);

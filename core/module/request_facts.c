@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/* Where a request comes from and how it goes, as hooks ask for it (weir/request.h). Nothing of
+ * it is worked out before somebody asks. */
+#include <weir/request.h>
+
+#include "event/loop.h"
+#include "http/request.h"
+#include "module/client.h"
+#include "module/generation.h"
+
+static struct weir_str
+ip_text(struct weir_request *request, const struct addr_ip *ip)
+{
+    char *memory = arena_alloc(&request->arena, ADDR_TEXT_BYTES);
+    return memory == NULL ? weir_str_make(NULL, 0)
+                          : weir_str_make(memory, addr_ip_format(ip, memory));
+}
+
+struct weir_str
+weir_request_peer(struct weir_request *request)
+{
+    return ip_text(request, &request->peer);
+}
+
+struct weir_str
+weir_request_client(struct weir_request *request)
+{
+    bool is_known = request->client.family != 0; /* its server has said whom to believe */
+    return ip_text(request, is_known ? &request->client : &request->peer);
+}
+
+unsigned
+weir_request_peer_port(const struct weir_request *request)
+{
+    return request->peer.port;
+}
+
+struct weir_str
+weir_request_id(struct weir_request *request)
+{
+    bool has_place = course_map_of(request)->generation != NULL;
+    return client_request_id(has_place ? generation_trust(request) : NULL, request);
+}
+
+struct weir_str
+weir_request_scheme(const struct weir_request *request)
+{
+    (void)request;
+    return WEIR_STR("http"); /* until listeners speak TLS */
+}
+
+struct weir_str
+weir_request_server_name(const struct weir_request *request)
+{
+    return request->server_name;
+}
+
+struct weir_str
+weir_request_route_name(const struct weir_request *request)
+{
+    return request->route_name;
+}
+
+/* Read anew: a turn may have been long, and here its length matters. */
+static uint64_t
+now_ns(const struct weir_request *request)
+{
+    return clock_monotonic_ns(loop_clock(request->engine->loop));
+}
+
+int64_t
+weir_request_began_ns(const struct weir_request *request)
+{
+    int64_t real_ns = clock_real_ns(loop_clock(request->engine->loop));
+    return real_ns - (int64_t)(now_ns(request) - request->began_ns);
+}
+
+uint64_t
+weir_request_duration_ns(const struct weir_request *request)
+{
+    return now_ns(request) - request->began_ns;
+}
+
+uint64_t
+weir_request_first_byte_ns(const struct weir_request *request)
+{
+    return request->reply_left_ns == 0 ? 0 : request->reply_left_ns - request->began_ns;
+}
+
+uint64_t
+weir_request_received_bytes(const struct weir_request *request)
+{
+    return request->head_bytes + request->in.received_bytes;
+}
+
+uint64_t
+weir_request_sent_bytes(const struct weir_request *request)
+{
+    return request->sent_bytes;
+}
+
+uint64_t
+weir_request_sent_body_bytes(const struct weir_request *request)
+{
+    uint64_t head = request->reply_head_bytes;
+    return request->sent_bytes > head ? request->sent_bytes - head : 0;
+}
+
+struct weir_str
+weir_request_end_label(const struct weir_request *request)
+{
+    return weir_str_from(request_end_label(request->end));
+}
+
+uint32_t
+weir_request_ordinal(const struct weir_request *request)
+{
+    return request->ordinal;
+}
