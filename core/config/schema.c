@@ -23,6 +23,14 @@ static void fill(struct schema *schema, const struct weir_options *options,
 
 /* Tables */
 
+void *
+schema_array(struct schema *schema, size_t count, size_t element_bytes)
+{
+    void *memory = arena_array(schema->arena, count, element_bytes);
+    schema->no_memory |= memory == NULL;
+    return memory;
+}
+
 const struct weir_option *
 schema_option(const struct weir_options *options, size_t i)
 {

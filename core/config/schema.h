@@ -22,6 +22,9 @@ struct schema {
     bool no_memory;                       /* set once and for all */
 };
 
+/* `count` cleared elements of what is filled in; NULL without memory, which is remembered. */
+void *schema_array(struct schema *schema, size_t count, size_t element_bytes);
+
 /* The i-th option, whatever size the table's elements have. */
 const struct weir_option *schema_option(const struct weir_options *options, size_t i);
 

@@ -10,708 +10,7 @@
 
 #include "base/map.h"
 #include "config/regex.h"
-#include "config/template.h"
-#include "http/field.h"
-#include "module/host_pattern.h"
-#include "module/pattern.h"
-
-/* Earlier entries that are looked at to find out that a route never matches. */
-#define COVER_LOOKS_MAX 512
-
-/* Conditions */
-
-enum wanted_how {
-    WANTED_EXACT,
-    WANTED_PREFIX,
-    WANTED_SUFFIX,
-    WANTED_WITHIN
-};
-
-/* A text that a value may be: "x", "x*", "*x", "*x*". */
-struct wanted {
-    struct weir_str text;
-    enum wanted_how how;
-};
-
-enum condition_kind {
-    CONDITION_HOST,
-    CONDITION_METHOD,
-    CONDITION_PROTOCOL,
-    CONDITION_CLIENT,
-    CONDITION_PEER,
-    CONDITION_REGEX,
-    CONDITION_HEADER,
-    CONDITION_QUERY,
-    CONDITION_VARIABLE,
-    CONDITION_NOT,
-};
-
-struct matcher;
-
-struct condition {
-    enum condition_kind kind;
-    const struct config_value *value; /* as written */
-    size_t count;
-    union {
-        const struct host_pattern *hosts;
-        const struct wanted *texts; /* METHOD, PROTOCOL, HEADER, QUERY, VARIABLE */
-        const struct weir_network *networks;
-        const struct weir_regex *const *regexes;
-        const struct matcher *inner; /* NOT */
-    };
-    struct weir_str name;   /* HEADER, QUERY, VARIABLE */
-    bool is_absent, is_any; /* the value is false, or true: nothing but presence counts */
-};
-
-/* Patterns of which one holds, and conditions that all hold. */
-struct alternative {
-    const struct pattern *patterns;
-    size_t patterns_count; /* 0: every path */
-    struct condition *conditions;
-    size_t conditions_count;
-};
-
-/* Alternatives of which one holds. */
-struct matcher {
-    struct alternative *alternatives;
-    size_t count;
-};
-
-struct match_conf {
-    struct weir_list path, path_regex, host, method, client, peer, protocol;
-};
-
-static const struct weir_choice protocols[] = {
-    { "http/1.0", 10 },
-    { "http/1.1", 11 },
-    { "http/2", 20 },
-};
-
-static const struct weir_option match_options[] = {
-    WEIR_LIST(struct match_conf, path, .help = "Patterns of the decoded path; one must hold"),
-    WEIR_LIST(struct match_conf, path_regex, .element = WEIR_TYPE_REGEX,
-            .help = "Regular expressions (pcre2) for the path; one must be found"),
-    WEIR_LIST(struct match_conf, host, .help = "Names of hosts, *.suffix among them"),
-    WEIR_LIST(struct match_conf, method, .help = "Methods, in capitals"),
-    { .type = SCHEMA_ANY,
-            .field = "header",
-            .help = "Header fields: name to value, list of values (* at the ends), true or false" },
-    { .type = SCHEMA_ANY, .field = "query", .help = "Parameters of the query, as header" },
-    WEIR_LIST(struct match_conf, client, .element = WEIR_TYPE_NETWORK,
-            .help = "Networks of the client, after trust"),
-    WEIR_LIST(struct match_conf, peer, .element = WEIR_TYPE_NETWORK,
-            .help = "Networks of the socket's own peer"),
-    WEIR_LIST(struct match_conf, protocol, .element = WEIR_TYPE_ENUM,
-            .choices = WEIR_CHOICES(protocols), .help = "Versions of HTTP"),
-    { .type = SCHEMA_ANY,
-            .field = "variable",
-            .help = "Variables by name without braces, as header" },
-    { .type = SCHEMA_ANY, .field = "not", .help = "A match that must not hold" },
-};
-
-const struct weir_options route_match_options = WEIR_OPTIONS(struct match_conf, match_options);
-
-/* Compiling a match */
-
-static const struct matcher *compile(struct schema *schema, const struct config_value *value);
-
-static void *
-allocate(struct schema *schema, size_t count, size_t bytes)
-{
-    void *memory = arena_array(schema->arena, count, bytes);
-    schema->no_memory |= memory == NULL;
-    return memory;
-}
-
-static bool
-compile_pattern(struct schema *schema, const struct config_value *value, struct pattern *out)
-{
-    struct weir_str text;
-    const char *message;
-    size_t offset;
-    if (!schema_expect_string(schema, value, "a pattern", &text)) {
-        return false;
-    }
-    int r = pattern_parse(schema->arena, text, out, &message, &offset);
-    if (r == -EINVAL) {
-        struct config_value part = *value;
-        if (!value->is_expanded && value->place.length == text.len + 2) {
-            part.place.offset += (uint32_t)(1 + offset);
-            part.place.length = (uint32_t)(offset < text.len ? text.len - offset : 1);
-        }
-        struct diagnostic *d = config_mistake(schema->diagnostics, DIAGNOSTIC_PATTERN, &part,
-                "malformed pattern \"%.*s\"", (int)(text.len < 200 ? text.len : 200), text.ptr);
-        diagnostic_note(d, "%s", message);
-        if (text.len > 0 && text.ptr[0] != '/' && text.ptr[0] != '*' && text.len < 200) {
-            diagnostic_hint(d, "did you mean \"/%.*s\"?", WEIR_STR_ARG(text));
-        }
-    }
-    schema->no_memory |= r == -ENOMEM;
-    return r == 0;
-}
-
-/* The patterns of a string or a list of strings. */
-static bool
-compile_patterns(struct schema *schema, const struct config_value *value,
-        struct alternative *alternative)
-{
-    const struct config_value *list = schema_as_list(schema, value);
-    struct pattern *patterns = list == NULL ? NULL
-                                            : allocate(schema, list->count, sizeof(*patterns));
-    if (patterns == NULL) {
-        return false;
-    }
-    bool ok = true;
-    for (uint32_t i = 0; i < list->count; i++) {
-        ok = compile_pattern(schema, list->items[i], &patterns[i]) && ok;
-    }
-    alternative->patterns = patterns;
-    alternative->patterns_count = list->count;
-    return ok;
-}
-
-static struct wanted
-parse_wanted(struct weir_str text)
-{
-    bool before = text.len > 1 && text.ptr[0] == '*';
-    bool after = text.len > 1 + (size_t)before && text.ptr[text.len - 1] == '*';
-    struct weir_str bare = weir_str_make(text.ptr + before,
-            text.len - (size_t)before - (size_t)after);
-    return (struct wanted){ bare,
-        before && after  ? WANTED_WITHIN
-                : before ? WANTED_SUFFIX
-                : after  ? WANTED_PREFIX
-                         : WANTED_EXACT };
-}
-
-static bool
-refuse_empty(struct schema *schema, const struct config_value *value)
-{
-    config_mistake(schema->diagnostics, DIAGNOSTIC_EMPTY, value, "an empty list never matches");
-    return false;
-}
-
-/* header, query, variable: the texts of one name. */
-static bool
-compile_wanted(struct schema *schema, const struct config_value *value,
-        struct condition *condition)
-{
-    if (value->kind == CONFIG_TRUE || value->kind == CONFIG_FALSE) {
-        condition->is_any = value->kind == CONFIG_TRUE;
-        condition->is_absent = !condition->is_any;
-        return true;
-    }
-    const struct config_value *list = schema_as_list(schema, value);
-    struct wanted *texts = list == NULL ? NULL : allocate(schema, list->count, sizeof(*texts));
-    if (texts == NULL) {
-        return false;
-    }
-    bool ok = list->count > 0 || refuse_empty(schema, value);
-    for (uint32_t i = 0; i < list->count; i++) {
-        struct weir_str text;
-        ok = schema_expect_string(schema, list->items[i], "a value to match", &text) && ok;
-        texts[i] = parse_wanted(list->items[i]->kind == CONFIG_STRING ? text : WEIR_STR(""));
-    }
-    condition->texts = texts;
-    condition->count = list->count;
-    return ok;
-}
-
-/* The name of a header field, a parameter or a variable. */
-static bool
-compile_name(struct schema *schema, const struct config_member *member,
-        struct condition *condition)
-{
-    struct weir_str key = member->key;
-    const char *message = NULL;
-    enum template_variable variable;
-    struct weir_str argument;
-    if (condition->kind == CONDITION_HEADER && !field_name_is_valid(key)) {
-        message = "is no name of a header field";
-    } else if (condition->kind == CONDITION_VARIABLE) {
-        (void)!template_variable_parse(key, &variable, &argument, &message);
-    }
-    if (message != NULL) {
-        bool is_variable = condition->kind == CONDITION_VARIABLE;
-        struct diagnostic *d = config_key_mistake(schema->diagnostics,
-                is_variable ? DIAGNOSTIC_VARIABLE_UNKNOWN : DIAGNOSTIC_NAME_FORM, member->value,
-                is_variable ? "unknown variable \"%.*s\""
-                            : "\"%.*s\" is no name of a header field",
-                (int)(key.len < 200 ? key.len : 200), key.ptr);
-        struct suggestion suggestion;
-        suggestion_init(&suggestion, key);
-        for (size_t i = 0; is_variable && template_variable_name(i) != NULL; i++) {
-            suggestion_offer(&suggestion, weir_str_from(template_variable_name(i)));
-        }
-        suggestion_hint(&suggestion, d);
-        return false;
-    }
-    condition->name = arena_copy(schema->arena, key);
-    schema->no_memory |= condition->name.ptr == NULL;
-    for (size_t i = 0;
-            condition->kind == CONDITION_HEADER && condition->name.ptr != NULL && i < key.len;
-            i++) {
-        char *c = (char *)(uintptr_t)&condition->name.ptr[i];
-        *c = *c >= 'A' && *c <= 'Z' ? (char)(*c | 0x20) : *c;
-    }
-    return condition->name.ptr != NULL;
-}
-
-/* One condition for each member of `value`, the object under header, query or variable. */
-static bool
-compile_named(struct schema *schema, enum condition_kind kind, const char *what,
-        const struct config_value *value, struct alternative *alternative)
-{
-    if (value == NULL || value->kind == CONFIG_NULL) {
-        return true;
-    }
-    if (!schema_expect_object(schema, value, what)) {
-        return false;
-    }
-    bool ok = true;
-    for (uint32_t i = 0; i < value->count; i++) {
-        struct condition *condition = &alternative->conditions[alternative->conditions_count++];
-        *condition = (struct condition){ .kind = kind, .value = value->members[i].value };
-        ok = compile_name(schema, &value->members[i], condition) && ok;
-        ok = compile_wanted(schema, value->members[i].value, condition) && ok;
-    }
-    return ok;
-}
-
-static bool
-compile_hosts(struct schema *schema, const struct config_value *value,
-        struct condition *condition)
-{
-    const struct config_value *list = schema_as_list(schema, value);
-    struct host_pattern *hosts = list == NULL ? NULL
-                                              : allocate(schema, list->count, sizeof(*hosts));
-    if (hosts == NULL) {
-        return false;
-    }
-    bool ok = true;
-    for (uint32_t i = 0; i < list->count; i++) {
-        ok = host_pattern_read(schema, list->items[i], &hosts[i]) && ok;
-    }
-    condition->hosts = hosts;
-    return ok;
-}
-
-static bool
-compile_methods(struct schema *schema, const struct config_value *value,
-        struct condition *condition)
-{
-    const struct config_value *list = schema_as_list(schema, value);
-    struct wanted *texts = list == NULL ? NULL : allocate(schema, list->count, sizeof(*texts));
-    if (texts == NULL) {
-        return false;
-    }
-    bool ok = true;
-    for (uint32_t i = 0; i < list->count; i++) {
-        struct weir_str text = list->items[i]->string;
-        if (list->items[i]->kind != CONFIG_STRING) {
-            ok = false; /* was reported when the table was filled */
-            continue;
-        }
-        bool has_lower = false;
-        char upper[32];
-        for (size_t j = 0; j < text.len && j < sizeof(upper); j++) {
-            bool is_lower = text.ptr[j] >= 'a' && text.ptr[j] <= 'z';
-            has_lower |= is_lower;
-            upper[j] = is_lower ? (char)(text.ptr[j] & ~0x20) : text.ptr[j];
-        }
-        if (!field_name_is_valid(text) || has_lower) {
-            struct diagnostic *d = config_mistake(schema->diagnostics, DIAGNOSTIC_VALUE_FORM,
-                    list->items[i], "\"%.*s\" is no method",
-                    (int)(text.len < 100 ? text.len : 100), text.ptr);
-            if (has_lower && text.len <= sizeof(upper)) {
-                diagnostic_hint(d, "did you mean \"%.*s\"?", (int)text.len, upper);
-            }
-            ok = false;
-        }
-        texts[i] = (struct wanted){ text, WANTED_EXACT };
-    }
-    condition->texts = texts;
-    return ok;
-}
-
-static bool
-compile_protocols(struct schema *schema, const struct weir_list *list,
-        struct condition *condition)
-{
-    struct wanted *texts = allocate(schema, list->count, sizeof(*texts));
-    for (size_t i = 0; texts != NULL && i < list->count; i++) {
-        for (size_t j = 0; j < sizeof(protocols) / sizeof(protocols[0]); j++) {
-            if (protocols[j].value == WEIR_LIST_AT(int, list, i)) {
-                texts[i] = (struct wanted){ weir_str_from(protocols[j].name), WANTED_EXACT };
-            }
-        }
-    }
-    condition->texts = texts;
-    return texts != NULL;
-}
-
-/* The conditions of the keys that the table reads. */
-static bool
-compile_listed(struct schema *schema, const struct config_value *object,
-        struct match_conf *conf, struct alternative *alternative)
-{
-    const struct {
-        enum condition_kind kind;
-        const char *key;
-        const struct weir_list *list;
-    } listed[] = {
-        { CONDITION_METHOD, "method", &conf->method },
-        { CONDITION_HOST, "host", &conf->host },
-        { CONDITION_PROTOCOL, "protocol", &conf->protocol },
-        { CONDITION_CLIENT, "client", &conf->client },
-        { CONDITION_PEER, "peer", &conf->peer },
-        { CONDITION_REGEX, "path_regex", &conf->path_regex },
-    };
-    bool ok = true;
-    for (size_t i = 0; i < sizeof(listed) / sizeof(listed[0]); i++) {
-        const struct config_value *value = config_find_name(object, listed[i].key);
-        if (value == NULL || value->kind == CONFIG_NULL) {
-            continue;
-        }
-        if (listed[i].list->count == 0) {
-            ok = value->kind == CONFIG_LIST ? refuse_empty(schema, value) : false;
-            continue;
-        }
-        struct condition *condition = &alternative->conditions[alternative->conditions_count++];
-        *condition = (struct condition){ .kind = listed[i].kind,
-            .value = value,
-            .count = listed[i].list->count };
-        if (listed[i].kind == CONDITION_METHOD) {
-            ok = compile_methods(schema, value, condition) && ok;
-        } else if (listed[i].kind == CONDITION_HOST) {
-            ok = compile_hosts(schema, value, condition) && ok;
-        } else if (listed[i].kind == CONDITION_PROTOCOL) {
-            ok = compile_protocols(schema, listed[i].list, condition) && ok;
-        } else if (listed[i].kind == CONDITION_REGEX) {
-            condition->regexes = listed[i].list->items;
-        } else {
-            condition->networks = listed[i].list->items;
-        }
-    }
-    return ok;
-}
-
-static bool
-compile_object(struct schema *schema, const struct config_value *object,
-        struct alternative *alternative)
-{
-    struct match_conf conf = { .path = { NULL, 0 } };
-    size_t before = diagnostics_reports(schema->diagnostics);
-    schema_fill(schema, &route_match_options, object, object, &conf);
-    bool ok = diagnostics_reports(schema->diagnostics) == before && !schema->no_memory;
-
-    static const struct {
-        enum condition_kind kind;
-        const char *key, *what;
-    } named[] = {
-        { CONDITION_HEADER, "header", "\"header\"" },
-        { CONDITION_QUERY, "query", "\"query\"" },
-        { CONDITION_VARIABLE, "variable", "\"variable\"" },
-    };
-    size_t most = 7;
-    for (size_t i = 0; i < 3; i++) {
-        const struct config_value *value = config_find_name(object, named[i].key);
-        most += value == NULL ? 0 : value->count;
-    }
-    alternative->conditions = allocate(schema, most, sizeof(*alternative->conditions));
-    if (alternative->conditions == NULL) {
-        return false;
-    }
-    ok = compile_listed(schema, object, &conf, alternative) && ok;
-    for (size_t i = 0; i < 3; i++) {
-        ok = compile_named(schema, named[i].kind, named[i].what,
-                     config_find_name(object, named[i].key), alternative) &&
-                ok;
-    }
-    const struct config_value *inverted = config_find_name(object, "not");
-    if (inverted != NULL && inverted->kind != CONFIG_NULL) {
-        struct condition *condition = &alternative->conditions[alternative->conditions_count++];
-        *condition = (struct condition){ .kind = CONDITION_NOT,
-            .value = inverted,
-            .inner = compile(schema, inverted) };
-        ok = condition->inner != NULL && ok;
-    }
-    const struct config_value *path = config_find_name(object, "path");
-    if (path != NULL && path->kind == CONFIG_LIST && path->count == 0) {
-        ok = refuse_empty(schema, path);
-    } else if (path != NULL && (path->kind == CONFIG_STRING || path->kind == CONFIG_LIST)) {
-        ok = compile_patterns(schema, path, alternative) && ok;
-    }
-    return ok;
-}
-
-static bool
-compile_alternative(struct schema *schema, const struct config_value *value,
-        struct alternative *alternative)
-{
-    if (value->kind == CONFIG_STRING) {
-        return compile_patterns(schema, value, alternative);
-    }
-    if (value->kind == CONFIG_OBJECT) {
-        return compile_object(schema, value, alternative);
-    }
-    config_mistake(schema->diagnostics, DIAGNOSTIC_TYPE, value,
-            "\"match\" takes a pattern, an object or a list of them, this is %s",
-            config_kind_text(value->kind));
-    return false;
-}
-
-/* NULL after a report, or without memory. */
-static const struct matcher *
-compile(struct schema *schema, const struct config_value *value)
-{
-    const struct config_value *list = schema_as_list(schema, value);
-    struct matcher *matcher = allocate(schema, 1, sizeof(*matcher));
-    if (list == NULL || matcher == NULL) {
-        return NULL;
-    }
-    if (list->count == 0) {
-        refuse_empty(schema, value);
-        return NULL;
-    }
-    matcher->alternatives = allocate(schema, list->count, sizeof(*matcher->alternatives));
-    if (matcher->alternatives == NULL) {
-        return NULL;
-    }
-    matcher->count = list->count;
-    bool ok = true;
-    for (uint32_t i = 0; i < list->count; i++) {
-        ok = compile_alternative(schema, list->items[i], &matcher->alternatives[i]) && ok;
-    }
-    return ok ? matcher : NULL;
-}
-
-/* Asking conditions */
-
-static bool matcher_holds(const struct matcher *matcher, const struct route_request *request);
-
-static bool
-wanted_holds(const struct wanted *wanted, struct weir_str value)
-{
-    struct weir_str text = wanted->text;
-    if (wanted->how == WANTED_EXACT) {
-        return weir_str_eq(text, value);
-    }
-    if (value.len < text.len) {
-        return false;
-    }
-    if (wanted->how == WANTED_PREFIX) {
-        return weir_str_starts_with(value, text);
-    }
-    if (wanted->how == WANTED_SUFFIX) {
-        return memcmp(value.ptr + value.len - text.len, text.ptr, text.len) == 0;
-    }
-    return memmem(value.ptr, value.len, text.ptr, text.len) != NULL;
-}
-
-static bool
-any_wanted(const struct condition *condition, struct weir_str value)
-{
-    for (size_t i = 0; i < condition->count; i++) {
-        if (wanted_holds(&condition->texts[i], value)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool
-named_value(const struct condition *condition, const struct route_request *request, size_t nth,
-        struct weir_str *value)
-{
-    if (condition->kind == CONDITION_HEADER) {
-        return request->header != NULL &&
-                request->header(request->context, condition->name, nth, value);
-    }
-    if (condition->kind == CONDITION_QUERY) {
-        return request->query != NULL &&
-                request->query(request->context, condition->name, nth, value);
-    }
-    return nth == 0 && request->variable != NULL &&
-            request->variable(request->context, condition->name, value);
-}
-
-static bool
-named_holds(const struct condition *condition, const struct route_request *request)
-{
-    struct weir_str value;
-    for (size_t nth = 0; named_value(condition, request, nth, &value); nth++) {
-        if (condition->is_absent) {
-            return false;
-        }
-        if (condition->is_any || any_wanted(condition, value)) {
-            return true;
-        }
-    }
-    return condition->is_absent;
-}
-
-static bool
-networks_hold(const struct condition *condition, const struct addr_ip *address)
-{
-    int family = address->family == AF_INET ? 4 : address->family == AF_INET6 ? 6 : 0;
-    for (size_t i = 0; i < condition->count; i++) {
-        if (weir_network_has(&condition->networks[i], family, address->bytes)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool
-condition_holds(const struct condition *condition, const struct route_request *request)
-{
-    switch (condition->kind) {
-    case CONDITION_HOST:
-        for (size_t i = 0; i < condition->count; i++) {
-            if (host_pattern_matches(&condition->hosts[i], request->host)) {
-                return true;
-            }
-        }
-        return false;
-    case CONDITION_METHOD:
-        return any_wanted(condition, request->method);
-    case CONDITION_PROTOCOL:
-        return any_wanted(condition, request->protocol);
-    case CONDITION_CLIENT:
-        return networks_hold(condition, &request->client);
-    case CONDITION_PEER:
-        return networks_hold(condition, &request->peer);
-    case CONDITION_REGEX:
-        for (size_t i = 0; i < condition->count; i++) {
-            if (weir_regex_matches(condition->regexes[i], request->path)) {
-                return true;
-            }
-        }
-        return false;
-    case CONDITION_HEADER:
-    case CONDITION_QUERY:
-    case CONDITION_VARIABLE:
-        return named_holds(condition, request);
-    case CONDITION_NOT:
-        return !matcher_holds(condition->inner, request);
-    }
-    return false;
-}
-
-static bool
-conditions_hold(const struct alternative *alternative, const struct route_request *request)
-{
-    for (size_t i = 0; i < alternative->conditions_count; i++) {
-        if (!condition_holds(&alternative->conditions[i], request)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool
-matcher_holds(const struct matcher *matcher, const struct route_request *request)
-{
-    for (size_t i = 0; i < matcher->count; i++) {
-        const struct alternative *alternative = &matcher->alternatives[i];
-        bool path_holds = alternative->patterns_count == 0;
-        for (size_t j = 0; j < alternative->patterns_count && !path_holds; j++) {
-            path_holds = pattern_matches(&alternative->patterns[j], request->path);
-        }
-        if (path_holds && conditions_hold(alternative, request)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Which of two conditions is wider */
-
-static bool
-wanted_covers(const struct wanted *wide, const struct wanted *narrow)
-{
-    return (wide->how == narrow->how && weir_str_eq(wide->text, narrow->text)) ||
-            (narrow->how == WANTED_EXACT && wanted_holds(wide, narrow->text));
-}
-
-static bool
-host_covers(const struct host_pattern *wide, const struct host_pattern *narrow)
-{
-    return wide->is_suffix == narrow->is_suffix && weir_str_eq(wide->name, narrow->name)
-            ? true
-            : wide->is_suffix && host_pattern_matches(wide, narrow->name);
-}
-
-static bool
-element_covers(const struct condition *wide, size_t i, const struct condition *narrow, size_t j)
-{
-    switch (wide->kind) {
-    case CONDITION_HOST:
-        return host_covers(&wide->hosts[i], &narrow->hosts[j]);
-    case CONDITION_CLIENT:
-    case CONDITION_PEER:
-        return wide->networks[i].bits <= narrow->networks[j].bits &&
-                wide->networks[i].family == narrow->networks[j].family &&
-                weir_network_has(&wide->networks[i], narrow->networks[j].family,
-                        narrow->networks[j].address);
-    case CONDITION_METHOD:
-    case CONDITION_PROTOCOL:
-    case CONDITION_HEADER:
-    case CONDITION_QUERY:
-    case CONDITION_VARIABLE:
-        return wanted_covers(&wide->texts[i], &narrow->texts[j]);
-    case CONDITION_REGEX:
-        return weir_str_eq(regex_text(wide->regexes[i]), regex_text(narrow->regexes[j]));
-    case CONDITION_NOT:
-        break;
-    }
-    return false;
-}
-
-/* Whatever `narrow` lets through, `wide` does. */
-static bool
-condition_covers(const struct condition *wide, const struct condition *narrow)
-{
-    if (wide->kind != narrow->kind || !weir_str_eq(wide->name, narrow->name)) {
-        return false;
-    }
-    if (config_is_equal(wide->value, narrow->value) || (wide->is_any && !narrow->is_absent)) {
-        return true;
-    }
-    if (wide->kind == CONDITION_NOT || wide->is_any || wide->is_absent || narrow->is_any ||
-            narrow->is_absent || wide->count * narrow->count > COVER_LOOKS_MAX) {
-        return false;
-    }
-    for (size_t j = 0; j < narrow->count; j++) {
-        bool is_covered = false;
-        for (size_t i = 0; i < wide->count && !is_covered; i++) {
-            is_covered = element_covers(wide, i, narrow, j);
-        }
-        if (!is_covered) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Each condition of `wide` is there in `narrow`, as narrow or narrower. */
-static bool
-conditions_cover(const struct alternative *wide, const struct alternative *narrow)
-{
-    for (size_t i = 0; i < wide->conditions_count; i++) {
-        bool is_covered = false;
-        for (size_t j = 0; j < narrow->conditions_count && !is_covered; j++) {
-            is_covered = condition_covers(&wide->conditions[i], &narrow->conditions[j]);
-        }
-        if (!is_covered) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* The tree */
+#include "module/match.h"
 
 struct rule {
     uint32_t id;
@@ -758,12 +57,12 @@ child_of(struct schema *schema, struct node *node, const struct pattern_segment 
 {
     if (segment->is_capture) {
         if (node->capture == NULL) {
-            node->capture = allocate(schema, 1, sizeof(*node->capture));
+            node->capture = schema_array(schema, 1, sizeof(*node->capture));
         }
         return node->capture;
     }
     if (node->literals == NULL) {
-        struct map *literals = allocate(schema, 1, sizeof(*literals));
+        struct map *literals = schema_array(schema, 1, sizeof(*literals));
         if (literals == NULL) {
             return NULL;
         }
@@ -776,7 +75,7 @@ child_of(struct schema *schema, struct node *node, const struct pattern_segment 
     }
     struct node *child = map_find(node->literals, segment->text);
     if (child == NULL) {
-        child = allocate(schema, 1, sizeof(*child));
+        child = schema_array(schema, 1, sizeof(*child));
         if (child != NULL && map_set(node->literals, segment->text, child) < 0) {
             schema->no_memory = true;
             return NULL;
@@ -792,7 +91,7 @@ suffix_entries(struct schema *schema, struct route_table *table, struct weir_str
     if (entries != NULL) {
         return entries;
     }
-    entries = allocate(schema, 1, sizeof(*entries));
+    entries = schema_array(schema, 1, sizeof(*entries));
     if (entries == NULL || map_set(&table->suffixes, suffix, entries) < 0) {
         schema->no_memory = true;
         return NULL;
@@ -804,7 +103,7 @@ suffix_entries(struct schema *schema, struct route_table *table, struct weir_str
     }
     if (table->suffix_lengths_count == table->suffix_lengths_room) {
         size_t room = table->suffix_lengths_room * 2 + 4;
-        size_t *lengths = allocate(schema, room, sizeof(*lengths));
+        size_t *lengths = schema_array(schema, room, sizeof(*lengths));
         if (lengths == NULL) {
             return NULL;
         }
@@ -835,7 +134,7 @@ insert(struct schema *schema, struct route_table *table, const struct rule *rule
                 : pattern->kind == PATTERN_EXACT ? &node->exact
                                                  : &node->prefix;
     }
-    struct entry *entry = entries == NULL ? NULL : allocate(schema, 1, sizeof(*entry));
+    struct entry *entry = entries == NULL ? NULL : schema_array(schema, 1, sizeof(*entry));
     if (entry == NULL) {
         return; /* schema->no_memory is set */
     }
@@ -866,12 +165,12 @@ cover_by(struct cover_search *search, const struct entries *entries)
     for (const struct entry *e = entries->first; e != NULL && e->rule < search->rule;
             e = e->next) {
         if ((search->found != NULL && e->rule >= search->found) ||
-                ++search->looks > COVER_LOOKS_MAX) {
+                ++search->looks > MATCH_COVER_LOOKS_MAX) {
             return;
         }
         if ((!e->rule->is_internal || search->rule->is_internal) &&
                 (e->pattern == NULL || pattern_covers(e->pattern, narrow)) &&
-                conditions_cover(e->alternative, search->alternative)) {
+                match_conditions_cover(e->alternative, search->alternative)) {
             search->found = e->rule;
             return;
         }
@@ -898,7 +197,7 @@ cover_walk(struct cover_search *search, const struct node *node, size_t depth)
     if (literal != NULL) {
         cover_walk(search, literal, depth + 1);
     }
-    if (node->capture != NULL && search->looks <= COVER_LOOKS_MAX) {
+    if (node->capture != NULL && search->looks <= MATCH_COVER_LOOKS_MAX) {
         search->looks++;
         cover_walk(search, node->capture, depth + 1);
     }
@@ -978,7 +277,7 @@ is_outside(const struct matcher *parent, const struct matcher *child)
             const struct alternative *outer = &parent->alternatives[j];
             if (inner->patterns_count == 0 || outer->patterns_count == 0 ||
                     (looks += inner->patterns_count * outer->patterns_count) >
-                            COVER_LOOKS_MAX) {
+                            MATCH_COVER_LOOKS_MAX) {
                 return false;
             }
             for (size_t k = 0; k < inner->patterns_count * outer->patterns_count; k++) {
@@ -1011,10 +310,10 @@ static const struct matcher *
 compile_rule(struct schema *schema, const struct config_value *match)
 {
     if (match != NULL && match->kind != CONFIG_NULL) {
-        return compile(schema, match);
+        return match_compile(schema, match);
     }
-    struct matcher *everything = allocate(schema, 1, sizeof(*everything));
-    struct alternative *alternative = allocate(schema, 1, sizeof(*alternative));
+    struct matcher *everything = schema_array(schema, 1, sizeof(*everything));
+    struct alternative *alternative = schema_array(schema, 1, sizeof(*alternative));
     if (everything == NULL || alternative == NULL) {
         return NULL;
     }
@@ -1026,7 +325,7 @@ static const struct route_table *
 table_new(struct schema *schema, const struct route_rule *rules, size_t count,
         const struct rule *parent)
 {
-    struct route_table *table = allocate(schema, 1, sizeof(*table));
+    struct route_table *table = schema_array(schema, 1, sizeof(*table));
     if (table == NULL) {
         return NULL;
     }
@@ -1035,7 +334,7 @@ table_new(struct schema *schema, const struct route_rule *rules, size_t count,
         schema->no_memory = true;
         return NULL;
     }
-    table->rules = allocate(schema, count, sizeof(*table->rules));
+    table->rules = schema_array(schema, count, sizeof(*table->rules));
     if (table->rules == NULL) {
         return NULL;
     }
@@ -1092,7 +391,7 @@ consider(struct lookup *lookup, const struct entries *entries)
             return;
         }
         if ((!e->rule->is_internal || lookup->request->is_internal) &&
-                conditions_hold(e->alternative, lookup->request)) {
+                match_conditions_hold(e->alternative, lookup->request)) {
             lookup->best = e;
             return;
         }
