@@ -49,7 +49,7 @@ on_ready(struct file_waiter *waiter)
         finding->listing = waiter->listing;
         waiter->listing = NULL;
     }
-    course_ripen(finding->request);
+    course_ripen(&finding->wait);
 }
 
 static void

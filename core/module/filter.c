@@ -120,12 +120,15 @@ step_filter(struct weir_filter *filter, filter_call_fn *call, void *context, boo
         if (filter->is_passing) {
             return pass_rest(filter, moved);
         }
-        int r = filter->output.bytes >= filter->pause_bytes ? 0 : prepare_input(filter);
-        if (r <= 0) {
-            return r;
+        bool was_waiting = filter->is_waiting;
+        if (!was_waiting) {
+            int r = filter->output.bytes >= filter->pause_bytes ? 0 : prepare_input(filter);
+            if (r <= 0) {
+                return r;
+            }
+            filter->want_bytes = 0;
         }
-        filter->has_changed = false;
-        filter->want_bytes = 0;
+        filter->has_changed = filter->is_waiting = false;
         switch (call(context, filter)) {
         case WEIR_NEXT:
             break;
@@ -134,8 +137,15 @@ step_filter(struct weir_filter *filter, filter_call_fn *call, void *context, boo
             *moved = true;
             continue;
         case WEIR_PENDING:
+            filter->is_waiting = true;
+            filter->stalls = filter->has_changed ? 0 : filter->stalls;
+            *moved |= filter->has_changed;
+            return 0;
         case WEIR_FAILED:
             return -EPROTO;
+        }
+        if (was_waiting) {
+            continue; /* called again, now that it need not wait */
         }
         if (filter->has_changed) {
             filter->stalls = 0;

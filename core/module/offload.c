@@ -78,7 +78,7 @@ on_task_back(struct pool_task *task, enum pool_outcome outcome)
         timer_cancel(&offload->timer);
         offload->is_ripe = true;
         offload->how = wake_of(outcome);
-        course_ripen(offload->request);
+        course_ripen(&offload->wait);
     }
 }
 
@@ -102,25 +102,13 @@ on_deadline(struct timer *timer)
             offsetof(struct offload, timer));
     offload->is_ripe = true;
     offload->how = WEIR_TIMED_OUT;
-    course_ripen(offload->request);
+    course_ripen(&offload->wait);
 }
 
 static struct offload *
 offload_of(struct course_wait *wait)
 {
     return (struct offload *)((char *)wait - offsetof(struct offload, wait));
-}
-
-/* What the core answers when the module leaves it to it. */
-static enum weir_verdict
-answer_overload(struct weir_request *request, enum weir_wake how)
-{
-    enum weir_verdict verdict = weir_reply_error(request, how == WEIR_BUSY ? 503 : 504);
-    if (verdict == WEIR_DONE && how == WEIR_BUSY &&
-            weir_reply_set(request, WEIR_STR("Retry-After"), WEIR_STR("1")) < 0) {
-        return WEIR_FAILED;
-    }
-    return verdict;
 }
 
 static enum weir_verdict
@@ -132,7 +120,7 @@ resume_offload(struct weir_request *request, const void *conf)
     bool may_touch = how == WEIR_WOKEN || how == WEIR_BUSY; /* else run() may be at work */
     enum weir_verdict verdict = job->done(request, conf, how, may_touch ? offload->data : NULL);
     leave(offload);
-    return verdict == WEIR_NEXT && how != WEIR_WOKEN ? answer_overload(request, how) : verdict;
+    return verdict == WEIR_NEXT && how != WEIR_WOKEN ? course_overload(request, how) : verdict;
 }
 
 static enum weir_verdict

@@ -141,7 +141,7 @@ on_letter(struct letter *letter)
     struct slot *slot = (struct slot *)((char *)letter - offsetof(struct slot, letter));
     slot->is_ripe = true;
     if (slot->request != NULL) {
-        course_ripen(slot->request);
+        course_ripen(&slot->wait);
         return;
     }
     drop_payload(slot);
@@ -155,7 +155,7 @@ on_deadline(struct timer *timer)
     if (fire(slot, generation_of(slot))) {
         slot->how = WEIR_TIMED_OUT;
         slot->is_ripe = true;
-        course_ripen(slot->request);
+        course_ripen(&slot->wait);
     }
 }
 

@@ -221,7 +221,7 @@ on_drain_timer(struct timer *timer)
 {
     struct worker *worker = (struct worker *)((char *)timer -
             offsetof(struct worker, drain_timer));
-    if (worker->engine.carriers == NULL) {
+    if (worker->engine.carriers == NULL && course_logs_kept(&worker->map) == 0) {
         log_info("stopped: every answer was sent");
         finish(worker);
     } else if (loop_now_ns(worker->loop) >= worker->drain_until_ns) {
@@ -300,6 +300,7 @@ start_means(struct worker *worker)
 static void
 stop_means(struct worker *worker)
 {
+    course_stop(&worker->map);
     if (worker->pools != NULL) {
         uint64_t deadline_ns = clock_add_ns(clock_monotonic_ns(clock_system()), POOLS_STOP_NS);
         if (!pools_stop(worker->pools, deadline_ns)) {

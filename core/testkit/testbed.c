@@ -413,6 +413,7 @@ testbed_free(struct testbed *testbed)
         drop_stream(testbed);
         engine_stop(&testbed->engine, true);
         testbed_settle(testbed);
+        course_stop(&testbed->map);
         const struct engine_figures *figures = &testbed->engine.figures;
         is_clean = testbed->engine.carriers == NULL && wait_table_count(testbed->waits) == 0 &&
                 figures->connections_opened == figures->connections_closed &&

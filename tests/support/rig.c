@@ -358,6 +358,7 @@ void
 rig_fini(struct rig *rig)
 {
     drop_stream(rig);
+    course_stop(&rig->map);
     const struct engine_figures *figures = &rig->engine.figures;
     ck_assert_ptr_null(rig->engine.carriers);
     ck_assert_uint_eq(figures->connections_opened, figures->connections_closed);

@@ -8,6 +8,8 @@
  *     WEIR_NEXT     call me again when there is more to do; at the end of the input, when
  *                   nothing was changed: that was all
  *     WEIR_DONE     the rest passes unchanged
+ *     WEIR_PENDING  I wait (weir/wait.h), and am called again when that is over; what stands
+ *                   in the input stays there
  *     WEIR_FAILED   the body cannot be finished: the request ends
  *
  * Three calls in a row that change nothing, while something could have been done, end the

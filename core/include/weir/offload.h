@@ -22,7 +22,8 @@ struct weir_job {
      * for too long (WEIR_TIMED_OUT), when the pool had no room (WEIR_BUSY), or when the request
      * ended (WEIR_ABORTED; the verdict is ignored). After WEIR_TIMED_OUT and WEIR_ABORTED run()
      * may still be at work, so `data` is NULL then. Returning WEIR_NEXT to WEIR_BUSY and
-     * WEIR_TIMED_OUT lets the core answer 503 with Retry-After, or 504. Thread: the request's
+     * WEIR_TIMED_OUT lets the core answer 503 with Retry-After, or 504; in a filter, the
+     * body fails so, and in a log hook nothing happens. Thread: the request's
      * loop. */
     enum weir_verdict (*done)(struct weir_request *request, const void *conf,
             enum weir_wake how, void *data);

@@ -58,8 +58,10 @@ WEIR_MUST_USE WEIR_API ssize_t weir_reply_write(struct weir_request *request,
         struct weir_str bytes);
 
 /* Calls `resume` in this hook's place once weir_reply_write() would take something. When the
- * client leaves it is not called: the request ends, and its log hooks say how. The hook returns
- * what this returns, as with weir_body_wait(). */
+ * request ends meanwhile it is called a last time, as with weir_body_wait(): weir_reply_write()
+ * says -EPIPE then. The hook returns what this returns, likewise. A reply-head hook that
+ * replaces the answer cannot wait so, since nothing leaves before it is through: what it writes
+ * is short (limits of weir_reply_write()). */
 WEIR_MUST_USE WEIR_API enum weir_verdict weir_reply_wait(struct weir_request *request,
         weir_request_fn *resume);
 

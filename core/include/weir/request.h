@@ -124,9 +124,11 @@ WEIR_MUST_USE WEIR_API ssize_t weir_body_read(struct weir_request *request, void
         size_t dst_bytes);
 
 /* Calls `resume` in this hook's place once weir_body_read() has something else to say than
- * -EAGAIN. When the client resets the connection it is not called: the request ends, and its
- * log hooks say how. The hook returns what this returns: WEIR_PENDING, or WEIR_FAILED when the
- * request waits already. */
+ * -EAGAIN. When the request ends meanwhile, since the client left or the connection was closed,
+ * it is called a last time: weir_body_read() says -ECONNRESET then, nothing can wait any more,
+ * and the verdict is ignored. Not called when another hook, or the core, answers in this one's
+ * place. For the phases head to content: whoever answers. The hook returns what this returns:
+ * WEIR_PENDING, or WEIR_FAILED elsewhere and when it waits already. */
 WEIR_MUST_USE WEIR_API enum weir_verdict weir_body_wait(struct weir_request *request,
         weir_request_fn *resume);
 

@@ -9,10 +9,27 @@
  *     ...
  *     weir_resume(token, result, free);       // any thread, whenever; once is once
  *
- * A wait ends exactly once: resumed, timed out, or aborted because the request ended. The
- * resume function runs on the request's loop, in the hook's place, never from within another
- * call of the module. Legal in the phases head, rewrite, access, prepare and content. Grows
- * until 1.0. */
+ * A wait ends exactly once: resumed, timed out, or aborted because the request ended or another
+ * answer took this one's place. The resume function runs on the request's loop, in the hook's
+ * place, never from within another call of the module. Legal in every phase of a request:
+ *
+ *     head, rewrite, access,   the request waits; its verdict is the hook's
+ *     prepare, content
+ *     reply head               the answer is held, and may be replaced before the wait and
+ *                              after; a handler that streams goes on until there is no room.
+ *                              When the answer is begun anew by its author or the core, the
+ *                              wait is aborted, and the hooks are called for the new one. Once
+ *                              timeouts.request is over no wait is granted any more
+ *     request and reply body   the filter waits, and its bytes with it; when the resume
+ *                              function says WEIR_NEXT the filter is called again, and
+ *                              WEIR_DONE, WEIR_FAILED and WEIR_PENDING mean what they mean when
+ *                              it says them itself
+ *     log                      the client has long been served; 5 s in all, and a thousand
+ *                              requests a loop: what is over that is aborted, or refused at
+ *                              once, and counted
+ *
+ * Several hooks of a request may wait at the same time: one that answers, one of the reply
+ * head, and each filter. Grows until 1.0. */
 #ifndef WEIR_WAIT_H
 #define WEIR_WAIT_H
 
@@ -34,7 +51,7 @@ struct weir_token {
 enum weir_wake {
     WEIR_WOKEN = 0,     /* weir_resume(), or the work was done */
     WEIR_TIMED_OUT = 1, /* its deadline passed */
-    WEIR_ABORTED = 2,   /* the request ended: clean up; the verdict is ignored */
+    WEIR_ABORTED = 2,   /* nobody waits for it any more: clean up; the verdict is ignored */
     WEIR_BUSY = 3,      /* weir_offload() only: the pool had no room */
 };
 
@@ -50,8 +67,8 @@ typedef enum weir_verdict weir_resume_fn(struct weir_request *request, const voi
  * Suspends the request at the hook that runs.
  * Thread:  the request's loop, from within the hook.
  * Params:  timeout_ns: at most timeouts.wait, which is also WEIR_WAIT_PRESET's.
- * Returns: WEIR_PENDING, which the hook returns, and *token; WEIR_FAILED when the phase cannot
- *          wait, the request waits already, or there is no memory.
+ * Returns: WEIR_PENDING, which the hook returns, and *token; WEIR_FAILED when the hook waits
+ *          already or may not wait (see above), or there is no memory.
  */
 WEIR_MUST_USE WEIR_API enum weir_verdict weir_suspend(struct weir_request *request,
         weir_resume_fn *resume, uint64_t timeout_ns, struct weir_token *token);

@@ -103,12 +103,12 @@ START_TEST(reads_no_further_than_somebody_reads)
     /* And time does not run against the client meanwhile. */
     rig_pass(rig, 120);
     ck_assert(!rig->stream.is_closed && !rig->stream.is_shut_down);
-    course_ripen(held.request);
+    course_ripen(&held.wait);
     rig_settle(rig);
     ck_assert_uint_eq(held.read_bytes, 1000000);
     ck_assert_uint_eq(last_status(rig), 200);
     SEND(rig, GET);
-    course_ripen(held.request);
+    course_ripen(&held.wait);
     rig_settle(rig);
     ck_assert_uint_eq(last_status(rig), 200);
     rig_fini(rig);
@@ -148,7 +148,7 @@ START_TEST(joins_small_pieces)
     if (is_chunked) {
         SEND(rig, "0\r\n\r\n");
     }
-    course_ripen(held.request);
+    course_ripen(&held.wait);
     rig_settle(rig);
     ck_assert_uint_eq(held.read_bytes, 50000);
     ck_assert_uint_eq(held.sum, sum);
@@ -168,7 +168,7 @@ START_TEST(gives_a_body_in_whatever_pieces_it_is_read)
         SEND(rig,
                 "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
                 "3\r\nabc\r\n1\r\nd\r\n");
-        course_ripen(held.request);
+        course_ripen(&held.wait);
         rig_settle(rig);
         SEND(rig, "a\r\nefghijklmn\r\n0\r\n\r\n");
         ck_assert_uint_eq(held.read_bytes, 14);

@@ -277,7 +277,7 @@ START_TEST(holds_its_own_slowness_against_nobody)
     SEND(&rig, POST "a");
     rig_pass(&rig, 40);
     ck_assert(!is_over(&rig));
-    course_ripen(late.request);
+    course_ripen(&late.wait);
     rig_settle(&rig);
     rig_pass(&rig, 3);
     ck_assert_msg(!is_over(&rig), "%.*s", WEIR_STR_ARG(rig_received(&rig)));
@@ -629,11 +629,11 @@ START_TEST(ends_pipelined_requests_in_order_when_it_stops)
     engine_stop(&rig.engine, false);
     rig_settle(&rig);
     ck_assert(!is_over(&rig));
-    course_ripen(late.request);
+    course_ripen(&late.wait);
     rig_settle(&rig);
     /* A client that pipelined gets its answers first; the last one says close (F74). */
     ck_assert(!is_over(&rig));
-    course_ripen(late.request);
+    course_ripen(&late.wait);
     rig_settle(&rig);
     struct weir_str rest = rig_received(&rig);
     struct rig_answer answer;

@@ -137,11 +137,30 @@ refuse(struct weir_filter *filter)
     return WEIR_FAILED;
 }
 
+/* Waits before everything it does: asked twice whether it is through, then called again. */
 static enum weir_verdict
-suspend(struct weir_filter *filter)
+twice_patiently(struct weir_filter *filter)
 {
-    (void)filter;
-    return WEIR_PENDING;
+    static unsigned waited;
+    if (waited < 3) {
+        waited++;
+        return waited < 3 ? WEIR_PENDING : WEIR_NEXT;
+    }
+    waited = 0;
+    return twice(filter);
+}
+
+/* The same, to begin with, and then steps aside. */
+static enum weir_verdict
+wait_and_pass(struct weir_filter *filter)
+{
+    static const void *waited;
+    if (waited != filter) {
+        waited = filter;
+        return WEIR_PENDING;
+    }
+    waited = NULL;
+    return WEIR_DONE;
 }
 
 static enum weir_verdict
@@ -259,6 +278,10 @@ static const struct {
     { "one that adds at both ends", "<axbcxxdefghxijklx>", { bracket } },
     { "one that steps aside", "xbcxxdefghxijklx", { behead } },
     { "one that drops everything", "", { drop } },
+    { "one that waits", "aaxxbbccxxxxddeeffgghhxxiijjkkllxx", { twice_patiently } },
+    { "one that waits and steps aside", TEXT, { wait_and_pass } },
+    { "one that waits between others", "bbaaddccffeehhggjjiillkk",
+            { without_x, twice_patiently, by_fours } },
     { "two", "aabbccddeeffgghhiijjkkll", { without_x, twice } },
     { "three", "bbaaddccffeehhggjjiillkk", { without_x, twice, by_fours } },
     { "four", "<dcbahgfelkji>", { without_x, by_fours, bracket, without_x } },
@@ -309,7 +332,6 @@ static const struct {
     { "three calls without progress", stall, -ELOOP, 3 },
     { "asking for what is there is none", stall_on_want, -ELOOP, 3 },
     { "a failure", refuse, -EPROTO, 0 },
-    { "a wait", suspend, -EPROTO, 0 },
 };
 
 START_TEST(names_the_filter_that_is_at_fault)

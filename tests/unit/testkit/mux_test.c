@@ -471,7 +471,7 @@ START_TEST(lets_one_request_wait_while_others_go_on)
     get(2, "/hello");
     exchange();
     ck_assert(!all.seen[1].has_ended && all.seen[2].has_ended);
-    course_ripen(held.request);
+    course_ripen(&held.wait);
     exchange();
     ck_assert(has_body(1, "hello"));
     end();
@@ -523,7 +523,7 @@ START_TEST(finishes_what_it_has_begun_when_it_stops)
     get(2, "/hello");
     exchange();
     ck_assert(all.seen[2].was_reset && !all.stream.is_closed);
-    course_ripen(held.request);
+    course_ripen(&held.wait);
     exchange();
     ck_assert(has_body(1, "hello") && all.stream.is_closed);
     end();
@@ -537,7 +537,7 @@ START_TEST(answers_a_client_that_half_closed)
     memory_stream_end(&all.stream);
     exchange();
     ck_assert(!all.stream.is_closed);
-    course_ripen(held.request);
+    course_ripen(&held.wait);
     exchange();
     ck_assert(has_body(1, "hello") && all.stream.is_closed);
     end();

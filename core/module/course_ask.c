@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ *     SERVER -> SERVER_HOOKS -> ROUTE -> ROUTE_HOOKS -> DONE
+ *                 ^      |               ^      |
+ *                 +------+---- WAITING --+------+
+ *
+ * Any state ends in DONE when the core answers, or when the request ends.
+ */
+#include "module/course_parts.h"
+#include "observe/log.h"
+
+/* A hook that waits for what is there already is called again at once; so often, and it is at
+ * fault. */
+#define STALLS_MAX 3u
+
+void
+course_stop_asking(struct weir_request *request)
+{
+    struct course *course = course_of(request);
+    if (course->ask_wait.kind != HOOK_WAIT_NONE) {
+        course_cancel(request, &course->ask_wait, &course->chain->entries[course->ask_at]);
+    }
+    course->asker = ASKER_DONE;
+}
+
+static void
+begin_server(struct weir_request *request, struct course *course)
+{
+    course->chain = course_map_of(request)->server(course_map_of(request), request);
+    if (request->refusal != HEAD_ACCEPTED) {
+        course_answer(request, head_refusal_status(request->refusal));
+        return;
+    }
+    if (course->chain == NULL) {
+        log_info("no server for host \"%.*s\" here: 421", WEIR_STR_ARG(request->host));
+        course_answer(request, 421);
+        return;
+    }
+    course->ask_at = course->chain->first[WEIR_ON_HEAD];
+    course->asker = ASKER_SERVER_HOOKS;
+}
+
+static void
+begin_route(struct weir_request *request, struct course *course)
+{
+    const struct chain *chain = course_map_of(request)->route(course_map_of(request), request);
+    if (chain == NULL) {
+        course_answer(request, 404);
+        return;
+    }
+    course->chain = chain;
+    course->ask_at = chain->first[WEIR_ON_ACCESS];
+    course->asker = ASKER_ROUTE_HOOKS;
+    /* Refused before any of it is read, and before 100 Continue (F35). */
+    if (request->head.body == HEAD_BODY_LENGTH &&
+            request->head.body_bytes > request->limits->body_bytes) {
+        course_answer(request, 413);
+        request->reply.close = true; /* nothing more of it is interpreted (HTTP.md) */
+    } else if (course_set_body_filters(request) < 0) {
+        course_answer(request, 503);
+    }
+}
+
+/* The hook has nothing to say after all: what it may have begun is not sent, and the next one
+ * is asked. */
+static void
+step_back(struct weir_request *request, struct course *course)
+{
+    if (course->replier == REPLIER_FLOWING) {
+        course_answer_fault(request, &course->chain->entries[course->ask_at],
+                "steps back from an answer that is on its way: cut");
+        return;
+    }
+    course_stop_replying(request);
+    course->stale = request->reply.beginnings;
+    course->ask_at++;
+}
+
+/* What a hook said. */
+static void
+take_verdict(struct weir_request *request, struct course *course, enum weir_verdict verdict)
+{
+    const struct chain_entry *entry = &course->chain->entries[course->ask_at];
+    if (verdict != WEIR_PENDING) {
+        course_cancel(request, &course->ask_wait, entry); /* it thought better of it */
+    }
+    switch (verdict) {
+    case WEIR_NEXT:
+        step_back(request, course);
+        return;
+    case WEIR_DONE:
+        if (request->reply.state == REPLY_NONE) {
+            course_answer_fault(request, entry, "said that it answered, but did not: 500");
+            return;
+        }
+        /* It is not called again, so nothing can follow. */
+        weir_reply_end(request);
+        course->asker = ASKER_DONE;
+        return;
+    case WEIR_PENDING:
+        if (course->ask_wait.kind == HOOK_WAIT_NONE) {
+            course_answer_fault(request, entry, "waits for nothing: 500");
+            return;
+        }
+        course->resumes_as = course->asker;
+        course->asker = ASKER_WAITING;
+        return;
+    case WEIR_FAILED:
+        break;
+    }
+    course_answer_fault(request, entry, "failed: 500");
+}
+
+/* The next hook of the phases up to `last`; true when there are no more. */
+static bool
+ask_next(struct weir_request *request, struct course *course, enum weir_phase last)
+{
+    const struct chain *chain = course->chain;
+    /* Filters stand among the phases and are not asked. */
+    while (course->ask_at < chain->first[last + 1] &&
+            chain->entries[course->ask_at].phase == WEIR_ON_REQUEST_BODY) {
+        course->ask_at++;
+    }
+    if (course->ask_at >= chain->first[last + 1]) {
+        return true;
+    }
+    const struct chain_entry *entry = &chain->entries[course->ask_at];
+    take_verdict(request, course,
+            course_call(request, &course->ask_wait, entry, entry->request));
+    return false;
+}
+
+/* Changes with everything that a hook's reading and writing moves. */
+static uint64_t
+progress_of(const struct weir_request *request)
+{
+    return request->in.received_bytes - request->in.read->bytes + request->reply.written_bytes +
+            request->reply.beginnings;
+}
+
+/* Resumes the hook that waits. */
+static void
+resume_hook(struct weir_request *request, struct course *course)
+{
+    const struct chain_entry *entry = &course->chain->entries[course->ask_at];
+    course->asker = course->resumes_as;
+    enum weir_verdict verdict = course_resume(request, &course->ask_wait, entry);
+    uint64_t progress = progress_of(request);
+    bool has_stalled = verdict == WEIR_PENDING && course->ask_wait.kind != HOOK_WAIT_EVENT &&
+            course->progress == progress && course_is_ripe(request, &course->ask_wait);
+    course->progress = progress;
+    course->stalls = has_stalled ? (uint8_t)(course->stalls + 1) : 0;
+    if (course->stalls >= STALLS_MAX) {
+        course_answer_fault(request, entry, "waits for what is there already: 500");
+        return;
+    }
+    take_verdict(request, course, verdict);
+}
+
+bool
+course_ask(struct weir_request *request)
+{
+    struct course *course = course_of(request);
+    bool has_moved = false;
+    for (;;) {
+        switch (course->asker) {
+        case ASKER_SERVER:
+            begin_server(request, course);
+            break;
+        case ASKER_SERVER_HOOKS:
+            if (ask_next(request, course, WEIR_ON_REWRITE)) {
+                course->asker = ASKER_ROUTE;
+            }
+            break;
+        case ASKER_ROUTE:
+            begin_route(request, course);
+            break;
+        case ASKER_ROUTE_HOOKS:
+            if (ask_next(request, course, WEIR_ON_CONTENT)) {
+                course_answer(request, 404);
+            }
+            break;
+        case ASKER_WAITING:
+            if (!course_is_ripe(request, &course->ask_wait)) {
+                return has_moved;
+            }
+            resume_hook(request, course);
+            break;
+        case ASKER_DONE:
+            return has_moved;
+        }
+        has_moved = true;
+    }
+}
