@@ -4,7 +4,6 @@
 #include "config/document.h"
 
 #include <errno.h>
-#include <glob.h>
 #include <stdlib.h>
 
 #include "base/map.h"
@@ -17,6 +16,7 @@ static const char *const shared_keys[] = { "modules", "listeners", "upstreams", 
 #define SHARED_KEYS (sizeof(shared_keys) / sizeof(shared_keys[0]))
 
 struct loading {
+    struct intake *intake;
     struct arena *arena;
     struct diagnostics *diagnostics;
     const struct source **sources;     /* owned; those read so far */
@@ -35,22 +35,17 @@ static void
 report_unreadable(struct loading *loading, const struct config_value *from, const char *path,
         int error)
 {
-    struct diagnostic *d = from != NULL
-            ? config_mistake(loading->diagnostics,
-                      error == -EFBIG ? DIAGNOSTIC_FILE_SIZE : DIAGNOSTIC_FILE_UNREADABLE, from,
-                      "\"%s\" cannot be read", path)
-            : diagnostics_add(loading->diagnostics,
-                      error == -EFBIG ? DIAGNOSTIC_FILE_SIZE : DIAGNOSTIC_FILE_UNREADABLE, NULL,
-                      "\"%s\" cannot be read: %s", path,
-                      error == -ENOTSUP         ? "it is no regular file"
-                              : error == -EFBIG ? "it is larger than 8 MiB"
-                                                : strerrordesc_np(-error));
-    if (from != NULL) {
-        diagnostic_note(d, "%s",
-                error == -ENOTSUP         ? "it is no regular file"
-                        : error == -EFBIG ? "it is larger than 8 MiB"
-                                          : strerrordesc_np(-error));
+    enum diagnostic_code code = error == -EFBIG || error == -ENOBUFS
+            ? DIAGNOSTIC_FILE_SIZE
+            : DIAGNOSTIC_FILE_UNREADABLE;
+    if (from == NULL) {
+        diagnostics_add(loading->diagnostics, code, NULL, "\"%s\" cannot be read: %s", path,
+                intake_error_text(error));
+        return;
     }
+    struct diagnostic *d = config_mistake(loading->diagnostics, code, from,
+            "\"%s\" cannot be read", path);
+    diagnostic_note(d, "%s", intake_error_text(error));
 }
 
 /* Parses `source`, whose reference it takes over, as the next file. */
@@ -66,7 +61,7 @@ add_source(struct loading *loading, struct source *source)
     }
     int r = text_parse(source, loading->arena, loading->diagnostics, &root);
     if (r == 0) {
-        r = resolve_all(root, loading->arena, loading->diagnostics);
+        r = resolve_all(loading->intake, root, loading->arena, loading->diagnostics);
     }
     loading->no_memory |= r == -ENOMEM;
     loading->sources[loading->count] = source;
@@ -95,7 +90,7 @@ include_file(struct loading *loading, const struct config_value *from, const cha
                 "more than %d files are included", DOCUMENT_MAX_FILES);
         return;
     }
-    int r = source_read(path, &source);
+    int r = intake_source(loading->intake, path, &source);
     if (r == -ENOMEM) {
         loading->no_memory = true;
     } else if (r < 0) {
@@ -111,12 +106,6 @@ include_file(struct loading *loading, const struct config_value *from, const cha
     } else {
         add_source(loading, source);
     }
-}
-
-static int
-compare_paths(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
 static bool
@@ -148,21 +137,23 @@ include_pattern(struct loading *loading, const struct config_value *from)
         include_file(loading, from, pattern.ptr);
         return;
     }
-    glob_t found = { .gl_pathc = 0 };
-    int r = glob(pattern.ptr, GLOB_NOSORT, NULL, &found);
-    if (r == GLOB_NOSPACE) {
+    struct intake_paths found;
+    int r = intake_glob(loading->intake, pattern.ptr, &found);
+    if (r == -ENOMEM) {
         loading->no_memory = true;
-    } else if (r == GLOB_ABORTED) {
+    } else if (r == -E2BIG) {
         config_mistake(loading->diagnostics, DIAGNOSTIC_INCLUDE, from,
+                "\"%.*s\" finds more than %d files", WEIR_STR_ARG(pattern), INTAKE_MAX_PATHS);
+    } else if (r < 0) {
+        struct diagnostic *d = config_mistake(loading->diagnostics, DIAGNOSTIC_INCLUDE, from,
                 "the directory of \"%.*s\" cannot be read", WEIR_STR_ARG(pattern));
-    } else if (r == 0) {
-        /* By bytes, whatever the locale: lists append in this order. */
-        qsort(found.gl_pathv, found.gl_pathc, sizeof(*found.gl_pathv), compare_paths);
-        for (size_t i = 0; i < found.gl_pathc && !loading->no_memory; i++) {
-            include_file(loading, from, found.gl_pathv[i]);
+        diagnostic_note(d, "%s", intake_error_text(r));
+    } else {
+        for (size_t i = 0; i < found.count && !loading->no_memory; i++) {
+            include_file(loading, from, found.items[i]);
         }
+        intake_paths_free(&found);
     }
-    globfree(&found);
 }
 
 static void
@@ -318,10 +309,10 @@ put_together(struct loading *loading)
 
 /* Takes over the main file's reference. */
 static int
-load(struct source *source, struct arena *arena, struct diagnostics *diagnostics,
-        const struct config_value **out)
+load(struct intake *intake, struct source *source, struct arena *arena,
+        struct diagnostics *diagnostics, const struct config_value **out)
 {
-    struct loading loading = { .arena = arena, .diagnostics = diagnostics };
+    struct loading loading = { .intake = intake, .arena = arena, .diagnostics = diagnostics };
     loading.sources = calloc(DOCUMENT_MAX_FILES, sizeof(*loading.sources));
     loading.roots = calloc(DOCUMENT_MAX_FILES, sizeof(*loading.roots));
     const struct config_value *root = NULL;
@@ -348,11 +339,11 @@ load(struct source *source, struct arena *arena, struct diagnostics *diagnostics
 }
 
 int
-document_load(const char *path, struct arena *arena, struct diagnostics *diagnostics,
-        const struct config_value **out)
+document_load(struct intake *intake, const char *path, struct arena *arena,
+        struct diagnostics *diagnostics, const struct config_value **out)
 {
     struct source *source;
-    int r = source_read(path, &source);
+    int r = intake_source(intake, path, &source);
     if (r == -ENOMEM) {
         return r;
     }
@@ -361,7 +352,7 @@ document_load(const char *path, struct arena *arena, struct diagnostics *diagnos
         report_unreadable(&loading, NULL, path, r);
         return -EINVAL;
     }
-    return load(source, arena, diagnostics, out);
+    return load(intake, source, arena, diagnostics, out);
 }
 
 int
@@ -375,5 +366,12 @@ document_load_text(const char *name, struct weir_str text, struct arena *arena,
         report_unreadable(&loading, NULL, name, r);
         return -EINVAL;
     }
-    return r < 0 ? r : load(source, arena, diagnostics, out);
+    if (r < 0) {
+        return r;
+    }
+    struct intake intake;
+    intake_init(&intake, false);
+    r = load(&intake, source, arena, diagnostics, out);
+    intake_fini(&intake);
+    return r;
 }

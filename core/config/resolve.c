@@ -4,16 +4,13 @@
 #include "config/resolve.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define ENV_OPEN  WEIR_STR("${env:")
 #define FILE_OPEN WEIR_STR("$file:")
 
 struct resolver {
+    struct intake *intake;
     struct arena *arena;
     struct diagnostics *diagnostics;
     bool no_memory;
@@ -110,19 +107,27 @@ expand_one(struct resolver *resolver, const struct config_value *value, struct w
                 " is too long");
         return false;
     }
-    const char *found = getenv(key);
+    struct weir_str found;
+    int r = intake_environment(resolver->intake, key, &found);
+    if (r < 0) {
+        resolver->no_memory |= r == -ENOMEM;
+        struct diagnostic *d = report(resolver, DIAGNOSTIC_ENV_FORM, value, whole,
+                "the variable ", name, " cannot be read");
+        diagnostic_note(d, "%s", intake_error_text(r));
+        return false;
+    }
     *used = whole.len;
-    if (has_preset && (found == NULL || found[0] == '\0')) {
+    if (has_preset && found.len == 0) {
         *value_text = weir_str_make(rest.ptr + 2, rest.len - 2);
         return true;
     }
-    if (found == NULL) {
+    if (found.ptr == NULL) {
         struct diagnostic *d = report(resolver, DIAGNOSTIC_ENV_UNSET, value, whole,
                 "the environment has no variable ", name, "");
         diagnostic_hint(d, "set it, or give a preset: ${env:%.*s:-...}", WEIR_STR_ARG(name));
         return false;
     }
-    *value_text = weir_str_from(found);
+    *value_text = found;
     return true;
 }
 
@@ -163,39 +168,6 @@ expand_environment(struct resolver *resolver, struct config_value *value)
     buf_fini(&text);
 }
 
-/* A negative errno, or the bytes read. */
-static ssize_t
-read_small(const char *path, char *dst, size_t dst_bytes)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd == -1) {
-        return -errno;
-    }
-    struct stat status;
-    ssize_t result = 0;
-    if (fstat(fd, &status) == -1) {
-        result = -errno;
-    } else if (S_ISDIR(status.st_mode)) {
-        result = -EISDIR;
-    }
-    size_t len = 0;
-    while (result == 0) {
-        ssize_t n = len == dst_bytes ? -1 : read(fd, dst + len, dst_bytes - len);
-        if (len == dst_bytes) {
-            result = -EFBIG;
-        } else if (n < 0 && errno != EINTR) {
-            result = -errno;
-        } else if (n == 0) {
-            result = (ssize_t)len;
-            break;
-        } else if (n > 0) {
-            len += (size_t)n;
-        }
-    }
-    close(fd);
-    return result;
-}
-
 static void
 read_secret(struct resolver *resolver, struct config_value *value)
 {
@@ -208,11 +180,15 @@ read_secret(struct resolver *resolver, struct config_value *value)
         free(text);
         return;
     }
-    ssize_t n = name.len == 0 ? -ENOENT : read_small(path.ptr, text, RESOLVE_MAX_BYTES + 1);
+    ssize_t n = name.len == 0
+            ? -ENOENT
+            : intake_secret(resolver->intake, path.ptr, text, RESOLVE_MAX_BYTES + 1);
     if (n < 0) {
+        resolver->no_memory |= n == -ENOMEM;
         struct diagnostic *d = config_mistake(resolver->diagnostics, DIAGNOSTIC_SECRET_FILE,
                 value, "\"%.*s\" cannot be read", WEIR_STR_ARG(path));
-        diagnostic_note(d, "%s", strerrordesc_np((int)-n));
+        diagnostic_note(d, "%s",
+                n == -EFBIG ? "it is larger than 64 KiB" : intake_error_text((int)n));
         free(text);
         return;
     }
@@ -271,9 +247,10 @@ resolve(struct resolver *resolver, struct config_value *value)
 }
 
 int
-resolve_all(struct config_value *root, struct arena *arena, struct diagnostics *diagnostics)
+resolve_all(struct intake *intake, struct config_value *root, struct arena *arena,
+        struct diagnostics *diagnostics)
 {
-    struct resolver resolver = { .arena = arena, .diagnostics = diagnostics };
+    struct resolver resolver = { .intake = intake, .arena = arena, .diagnostics = diagnostics };
     resolve(&resolver, root);
     return resolver.no_memory ? -ENOMEM : 0;
 }

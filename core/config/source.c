@@ -158,6 +158,23 @@ source_from_text(const char *name, struct weir_str text, struct source **out)
     return 0;
 }
 
+int
+source_restore(const char *name, struct weir_str directory, struct weir_str text,
+        struct source **out)
+{
+    struct source *source;
+    char *copy = copy_text(directory.ptr, directory.len);
+    int r = copy == NULL ? -ENOMEM : source_from_text(name, text, &source);
+    if (r < 0) {
+        free(copy);
+        return r;
+    }
+    free(source->directory);
+    source->directory = copy;
+    *out = source;
+    return 0;
+}
+
 struct source *
 source_ref(struct source *source)
 {

@@ -41,6 +41,11 @@ WEIR_MUST_USE int source_read(const char *path, struct source **out);
 /* A source of given text, which is copied. Returns 0 or -ENOMEM, -EFBIG. */
 WEIR_MUST_USE int source_from_text(const char *name, struct weir_str text, struct source **out);
 
+/* What source_read() once made of `name`, from its parts, which are copied; without device and
+ * inode. Returns 0 or -ENOMEM, -EFBIG. */
+WEIR_MUST_USE int source_restore(const char *name, struct weir_str directory,
+        struct weir_str text, struct source **out);
+
 struct source *source_ref(struct source *source);
 void source_unref(struct source *source); /* NULL: nothing */
 

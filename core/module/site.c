@@ -7,6 +7,7 @@
 #include "module/site.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,6 +17,7 @@
 #include "http/field.h"
 #include "module/captures.h"
 #include "module/loader.h"
+#include "module/site_logs.h"
 #include "module/site_tables.h"
 #include "module/site_uses.h"
 
@@ -1058,13 +1060,39 @@ finish_listeners(struct builder *builder)
 /* The whole */
 
 static void
+build_process(struct builder *builder)
+{
+    struct site *site = builder->site;
+    fill_section(builder, "workers", &site_workers_options, &site->workers);
+    fill_section(builder, "log", &site_log_options, &site->log);
+    build_control(builder);
+}
+
+int
+site_read_process(const struct config_value *document, struct arena *arena,
+        struct diagnostics *diagnostics, struct site_process *out)
+{
+    struct site site = { .document = document };
+    struct builder builder = { .site = &site,
+        .schema = { .arena = arena, .diagnostics = diagnostics } };
+    size_t before = diagnostics_errors(diagnostics);
+    build_process(&builder);
+    if (builder.schema.no_memory || diagnostics_is_incomplete(diagnostics)) {
+        return -ENOMEM;
+    }
+    if (diagnostics_errors(diagnostics) > before) {
+        return -EINVAL;
+    }
+    *out = (struct site_process){ site.workers, site.log, site.control };
+    return 0;
+}
+
+static void
 build(struct builder *builder)
 {
     struct site *site = builder->site;
     schema_check_keys(&builder->schema, &site_top_options, site->document);
-    fill_section(builder, "workers", &site_workers_options, &site->workers);
-    fill_section(builder, "log", &site_log_options, &site->log);
-    build_control(builder);
+    build_process(builder);
     build_pools(builder);
     if (!builder->schema.no_memory) {
         uses_declare(&builder->uses, site);
@@ -1083,6 +1111,9 @@ build(struct builder *builder)
     }
     if (!builder->schema.no_memory) {
         uses_collect(&builder->uses, site);
+    }
+    if (!builder->schema.no_memory && site_find_logs(site) < 0) {
+        builder->schema.no_memory = true;
     }
 }
 
@@ -1125,19 +1156,47 @@ site_new(void)
     return site;
 }
 
-int
-site_load(const char *file, struct diagnostics *diagnostics, struct site **out)
+static int
+load_through(struct intake *intake, const char *file, struct diagnostics *diagnostics,
+        struct site **out)
 {
     struct site *site = site_new();
     if (site == NULL) {
         return -ENOMEM;
     }
-    int r = document_load(file, &site->arena, diagnostics, &site->document);
+    int r = document_load(intake, file, &site->arena, diagnostics, &site->document);
     if (r < 0) {
         site_free(site);
         return r;
     }
     return site_build(site, diagnostics, out);
+}
+
+int
+site_load(const char *file, struct diagnostics *diagnostics, struct site **out)
+{
+    struct intake intake;
+    intake_init(&intake, false);
+    int r = load_through(&intake, file, diagnostics, out);
+    intake_fini(&intake);
+    return r;
+}
+
+int
+site_load_bundle(int fd, struct diagnostics *diagnostics, struct site **out)
+{
+    struct intake intake;
+    int r = intake_replay(&intake, fd);
+    if (r < 0) {
+        return r;
+    }
+    char file[PATH_MAX];
+    struct weir_str name = intake_main_file(&intake);
+    r = name.len == 0 || weir_str_to_path(name, file, sizeof(file)) < 0
+            ? -EPROTO
+            : load_through(&intake, file, diagnostics, out);
+    intake_fini(&intake);
+    return r;
 }
 
 int

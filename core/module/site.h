@@ -168,6 +168,15 @@ struct site {
     size_t listeners_count;
     struct site_conf *const *confs;
     size_t confs_count;
+    const struct weir_str *log_files; /* values of type WEIR_TYPE_LOG, absolute, each once */
+    size_t log_files_count;
+};
+
+/* The sections about the process itself, which no module has a part in. */
+struct site_process {
+    struct site_workers workers;
+    struct site_log log;
+    struct site_control control;
 };
 
 /* Reads and checks the configuration in `file`: everything that can be known without binding,
@@ -176,9 +185,18 @@ struct site {
 WEIR_MUST_USE int site_load(const char *file, struct diagnostics *diagnostics,
         struct site **out);
 
+/* The same from a bundle (config/intake.h), borrowed: what its maker read, under the names and
+ * places of its files. -EPROTO when it is no bundle. */
+WEIR_MUST_USE int site_load_bundle(int fd, struct diagnostics *diagnostics, struct site **out);
+
 /* The same for a text; `name` stands for the file in reports and relative paths. */
 WEIR_MUST_USE int site_load_text(const char *name, struct weir_str text,
         struct diagnostics *diagnostics, struct site **out);
+
+/* Reads `workers`, `log` and `control` alone, into `arena`, without loading anything. Mistakes
+ * go to `diagnostics`. Returns 0; -EINVAL when there were errors; -ENOMEM. */
+WEIR_MUST_USE int site_read_process(const struct config_value *document, struct arena *arena,
+        struct diagnostics *diagnostics, struct site_process *out);
 
 void site_free(struct site *site); /* NULL: nothing. conf_close() is the caller's */
 

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* What the master learns about one configuration from the checker, and all that it ever knows
- * of it: the master loads no module. Made anew for every generation. */
+ * of it: the master loads no module. Made anew for every generation.
+ *
+ * The checker has run modules, and the master may be root. So the checker only points: what the
+ * master opens (addresses, log files) must stand in the text that the master itself has read,
+ * and whose rights to serve with (workers) it reads there by itself. */
 #ifndef WEIR_SERVER_PLAN_H
 #define WEIR_SERVER_PLAN_H
 
@@ -10,6 +14,9 @@
 #include "base/buf.h"
 #include "module/site.h"
 #include "net/addr.h"
+
+#define PLAN_MAX_LISTENERS 4096
+#define PLAN_MAX_LOG_FILES 1024
 
 /* One address to listen on; listeners of one address are one. */
 struct plan_listener {
@@ -29,16 +36,19 @@ struct plan {
     const struct weir_str *log_files; /* absolute paths that the master opens, each once */
     size_t log_files_count;
     int sources_fd; /* owned: every byte of the configuration as the master read it, which
-                       checker and workers load instead of the files; close-on-exec */
+                       checker and workers load instead of the files: site_load_bundle();
+                       close-on-exec */
 };
 
 /*
  * Reads the configuration in `file` with the caller's rights and has it checked, modules
  * included, by a short-lived process that has dropped them.
+ * Thread:  a master without threads; blocks until the checker has ended, 30 seconds at most.
  * Params:  report: what is wrong with it, or warned of, as `weir check` prints it.
+ *          color: the report is for a terminal.
  * Returns: an exit code (server/exit.h); EXIT_OK sets *out.
  */
-int plan_make(const char *file, struct buf *report, struct plan **out);
+int plan_make(const char *file, bool color, struct buf *report, struct plan **out);
 
 void plan_free(struct plan *plan); /* NULL: nothing */
 

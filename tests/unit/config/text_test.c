@@ -195,6 +195,33 @@ write_file(const char *directory, const char *name, const char *text)
     fclose(file);
 }
 
+/* document_load(), and the same again from the record of it. */
+static int
+load_file(const char *path, struct arena *into, struct diagnostics *mistakes,
+        const struct config_value **out)
+{
+    struct intake recording, replaying;
+    struct diagnostics *again = diagnostics_new();
+    const struct config_value *root = NULL;
+    intake_init(&recording, true);
+    int r = document_load(&recording, path, into, mistakes, out);
+    int fd = intake_seal(&recording);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(intake_replay(&replaying, fd), 0);
+    close(fd);
+    ck_assert(weir_str_eq(intake_main_file(&replaying), weir_str_from(path)));
+    ck_assert_int_eq(document_load(&replaying, path, into, again, &root), r);
+    ck_assert(!replaying.is_foreign);
+    if (r == 0) {
+        ck_assert(config_is_equal(root, *out));
+    }
+    ck_assert_uint_eq(diagnostics_errors(again), diagnostics_errors(mistakes));
+    intake_fini(&replaying);
+    intake_fini(&recording);
+    diagnostics_free(again);
+    return r;
+}
+
 START_TEST(puts_included_files_together_in_sorted_order)
 {
     const char *directory = make_directory();
@@ -209,7 +236,7 @@ START_TEST(puts_included_files_together_in_sorted_order)
             "{ \"servers\": [10, 11], \"modules\": [\"n\"], \"x-n\": 1 }");
     write_file(directory, "s9.json", "{ \"servers\": [9], \"workers\": {} }");
     snprintf(path, sizeof(path), "%s/main.json", directory);
-    ck_assert_int_eq(document_load(path, &arena, diagnostics, &root), 0);
+    ck_assert_int_eq(load_file(path, &arena, diagnostics, &root), 0);
     const struct config_value *servers = config_find_name(root, "servers");
     ck_assert_uint_eq(servers->count, 4);
     ck_assert_int_eq(servers->items[0]->integer, 10); /* by bytes: s10, s2, s9 */
@@ -237,7 +264,7 @@ START_TEST(refuses_to_include_itself_and_what_is_not_there)
     write_file(directory, "a.json", "{ \"include\": [\"*.json\", \"b.txt\", 5, \".\"] }");
     write_file(directory, "b.json", "{ \"include\": \"a.json\" }");
     snprintf(path, sizeof(path), "%s/a.json", directory);
-    ck_assert_int_eq(document_load(path, &arena, diagnostics, &root), 0);
+    ck_assert_int_eq(load_file(path, &arena, diagnostics, &root), 0);
     diagnostics_sort(diagnostics);
     static const enum diagnostic_code want[] = { DIAGNOSTIC_INCLUDE, DIAGNOSTIC_FILE_UNREADABLE,
         DIAGNOSTIC_TYPE, DIAGNOSTIC_FILE_UNREADABLE, DIAGNOSTIC_INCLUDE_KEY };
