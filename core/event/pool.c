@@ -1080,5 +1080,9 @@ pool_figures(struct pool *pool)
     figures.busy = pool->busy;
     figures.queued = pool->queue.count;
     pthread_mutex_unlock(&pool->lock);
+    for (struct pool_port *port = atomic_load_explicit(&pool->ports, memory_order_acquire);
+            port != NULL; port = port->next) {
+        figures.out += atomic_load_explicit(&port->out, memory_order_relaxed);
+    }
     return figures;
 }

@@ -70,6 +70,7 @@ struct pool_task {
 struct pool_figures {
     int threads, idle, busy;
     size_t queued;
+    size_t out; /* given to it, and `done` is yet to be called */
     uint64_t submitted, ran, rejected, expired, cancelled, abandoned;
     uint64_t waited_ns; /* sum over all that ran or expired */
 };

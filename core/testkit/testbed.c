@@ -164,10 +164,7 @@ is_at_work(const struct testbed *testbed)
     }
     for (size_t i = 0; testbed->blocked == 0 && i < testbed->site->pools_count; i++) {
         struct pool *pool = pools_find(testbed->pools, testbed->site->pools[i].name);
-        struct pool_figures figures = pool_figures(pool);
-        uint64_t back = figures.ran + figures.rejected + figures.expired + figures.cancelled +
-                figures.abandoned;
-        if (figures.submitted > back || figures.busy > 0 || figures.queued > 0) {
+        if (pool_figures(pool).out > 0) {
             return true;
         }
     }
