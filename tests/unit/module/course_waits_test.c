@@ -652,10 +652,9 @@ static const struct weir_handler learner = { .name = "learner",
 static const struct {
     const char *request;
     ssize_t said;
-    unsigned calls;
 } leaving_cases[] = {
-    { "POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc", -ECONNRESET, 2 },
-    { "GET /write HTTP/1.1\r\nHost: a\r\n\r\n", -EPIPE, 2 },
+    { "POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc", -ECONNRESET },
+    { "GET /write HTTP/1.1\r\nHost: a\r\n\r\n", -EPIPE },
 };
 
 START_TEST(learns_that_its_client_left)
@@ -665,7 +664,7 @@ START_TEST(learns_that_its_client_left)
     rig_connect(&rig);
     rig.stream.allowed_bytes = 100;
     rig_send(&rig, weir_str_from(leaving_cases[_i / 2].request));
-    ck_assert_uint_eq(learnt.calls, 1);
+    unsigned calls = learnt.calls;
     ck_assert_int_eq(learnt.said, -EAGAIN);
     if (_i % 2 == 0) {
         memory_stream_reset(&rig.stream);
@@ -673,7 +672,7 @@ START_TEST(learns_that_its_client_left)
         engine_stop(&rig.engine, true); /* it might as well have */
     }
     rig_settle(&rig);
-    ck_assert_uint_eq(learnt.calls, leaving_cases[_i / 2].calls);
+    ck_assert_uint_eq(learnt.calls, calls + 1);
     ck_assert_int_eq(learnt.said, leaving_cases[_i / 2].said);
     ck_assert_uint_eq(rig.engine.figures.requests_ended, 1);
     rig_fini(&rig);
