@@ -185,6 +185,14 @@ units_parse_network(struct weir_str text, struct weir_network *out)
         had_more |= masked != network.address[i];
         network.address[i] = masked;
     }
+    /* One name for each address: clients are compared as IPv4 (weir_network_has()). */
+    static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+    if (network.family == 6 && network.bits >= 96 && memcmp(network.address, mapped, 12) == 0) {
+        memmove(network.address, network.address + 12, 4);
+        memset(network.address + 4, 0, 12);
+        network.family = 4;
+        network.bits = (uint8_t)(network.bits - 96);
+    }
     *out = network;
     return had_more ? -EDOM : 0;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Where a request comes from and how it goes, as hooks ask for it (weir/request.h). Nothing of
  * it is worked out before somebody asks. */
+#include <sys/socket.h>
+
 #include <weir/request.h>
 
 #include "event/loop.h"
@@ -22,11 +24,25 @@ weir_request_peer(struct weir_request *request)
     return ip_text(request, &request->peer);
 }
 
+static const struct addr_ip *
+client_of(const struct weir_request *request)
+{
+    bool is_known = request->client.family != 0; /* its server has said whom to believe */
+    return is_known ? &request->client : &request->peer;
+}
+
 struct weir_str
 weir_request_client(struct weir_request *request)
 {
-    bool is_known = request->client.family != 0; /* its server has said whom to believe */
-    return ip_text(request, is_known ? &request->client : &request->peer);
+    return ip_text(request, client_of(request));
+}
+
+bool
+weir_request_client_in(const struct weir_request *request, const struct weir_network *network)
+{
+    const struct addr_ip *client = client_of(request);
+    return (client->family == AF_INET || client->family == AF_INET6) &&
+            weir_network_has(network, client->family == AF_INET ? 4 : 6, client->bytes);
 }
 
 unsigned

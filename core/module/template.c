@@ -64,8 +64,26 @@ status_text(struct weir_request *request)
     return weir_str_make(memory, num_format_u64(memory, weir_reply_status(request)));
 }
 
+/* What stands behind the authority of an absolute target, as a request for this server would
+ * have it (RFC 9112 section 3.2.1): a redirect puts it behind an authority of its own. */
 static struct weir_str
-value_of(struct weir_request *request, const struct template_piece *piece)
+target_behind_authority(const struct weir_request *request)
+{
+    const struct target *target = &request->target;
+    if (target->form != TARGET_ABSOLUTE) {
+        return head_target(&request->head);
+    }
+    if (target->raw_path.len == 0 && !target->has_query) {
+        return WEIR_STR("/");
+    }
+    struct weir_str raw = head_target(&request->head);
+    size_t len = target->raw_path.len + (target->has_query ? 1 + target->query.len : 0);
+    return weir_str_make(raw.ptr + raw.len - len, len);
+}
+
+static struct weir_str
+value_of(struct weir_request *request, const struct template_piece *piece,
+        enum weir_context context)
 {
     switch (piece->variable) {
     case TEMPLATE_LITERAL:
@@ -77,7 +95,8 @@ value_of(struct weir_request *request, const struct template_piece *piece)
     case TEMPLATE_HOST:
         return request->host;
     case TEMPLATE_TARGET:
-        return head_target(&request->head);
+        return context == WEIR_CONTEXT_TARGET ? target_behind_authority(request)
+                                              : head_target(&request->head);
     case TEMPLATE_PATH:
         return request->target.path;
     case TEMPLATE_QUERY:
@@ -116,7 +135,7 @@ template_variable_value(struct weir_request *request, struct weir_str name,
     if (template_variable_parse(name, &piece.variable, &piece.text, &message) < 0) {
         return false;
     }
-    *value = value_of(request, &piece);
+    *value = value_of(request, &piece, WEIR_CONTEXT_TEXT);
     return value->len > 0;
 }
 
@@ -224,7 +243,7 @@ weir_template_text(struct weir_request *request, const struct weir_template *tex
     }
     size_t bytes = 0;
     for (size_t i = 0; i < text->count; i++) {
-        values[i] = value_of(request, &text->pieces[i]);
+        values[i] = value_of(request, &text->pieces[i], text->context);
         bytes += values[i].len;
     }
     char *memory = arena_alloc(&request->arena, bytes * ESCAPED_MAX);
@@ -236,4 +255,10 @@ weir_template_text(struct weir_request *request, const struct weir_template *tex
         at += put_value(memory + at, &text->pieces[i], values[i], text->context);
     }
     return weir_str_make(memory, at);
+}
+
+struct weir_str
+weir_template_source(const struct weir_template *text)
+{
+    return text->raw;
 }

@@ -62,6 +62,10 @@ WEIR_API bool weir_request_field_at(const struct weir_request *request, uint32_t
 WEIR_API struct weir_str weir_request_peer(struct weir_request *request);
 WEIR_API struct weir_str weir_request_client(struct weir_request *request);
 
+/* True when the client's address is in `network`; false for one without an address. */
+WEIR_API bool weir_request_client_in(const struct weir_request *request,
+        const struct weir_network *network);
+
 /* The peer's port; 0 over a Unix socket. */
 WEIR_API unsigned weir_request_peer_port(const struct weir_request *request);
 

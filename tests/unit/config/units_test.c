@@ -125,6 +125,8 @@ static const struct {
     { "IPv6", "2001:db8::/33", 0, "2001:db8::/33", "2001:db8:7fff::1", "2001:db8:8000::1" },
     { "IPv4 in IPv6 clothes is IPv4", "10.0.0.0/8", 0, "10.0.0.0/8", "::ffff:10.1.2.3",
             "::ffff:11.1.2.3" },
+    { "a network so written is IPv4 too", "::ffff:10.0.0.0/104", 0, "10.0.0.0/8", "10.1.2.3",
+            "11.1.2.3" },
     { "bits beyond the prefix", "10.0.0.1/8", -EDOM, "10.0.0.0/8", NULL, NULL },
     { "too many bits", "10.0.0.0/33", -EINVAL, NULL, NULL, NULL },
     { "no bits", "10.0.0.0/", -EINVAL, NULL, NULL, NULL },
