@@ -40,6 +40,7 @@
     X(VARIABLE_UNKNOWN,   208, "unknown variable")                      \
     X(REFERENCE_UNKNOWN,  209, "unknown name")                          \
     X(NAME_FORM,          210, "malformed name")                        \
+    X(MODULE_FAILED,      211, "module that ends the check")            \
     X(TYPE,               301, "wrong type")                            \
     X(REQUIRED,           302, "missing key")                           \
     X(RANGE,              303, "value out of range")                    \

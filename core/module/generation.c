@@ -136,7 +136,9 @@ compile_chain(struct generation *generation, const struct site_uses *uses,
         r = chain_compile(&generation->arena, all, (uint16_t)total, out, &bad);
     }
     if (r == -EINVAL && bad != NULL) {
-        diagnostics_add(diagnostics, DIAGNOSTIC_MODULE_REFUSED, NULL,
+        size_t i = (size_t)(bad - all);
+        config_mistake(diagnostics, DIAGNOSTIC_MODULE_REFUSED,
+                i < uses->count ? uses->items[i].where : handle->items[i - uses->count].where,
                 "module \"%s\": a hook of its handler \"%s\" has no function for its phase",
                 bad->module->name, bad->handler->name);
     }
@@ -175,7 +177,7 @@ refuse_connection_hooks(const struct site_uses *uses, struct diagnostics *diagno
                     (size_t)j * handler->hooks.item_bytes);
             if (hook->on == WEIR_ON_ACCEPT || hook->on == WEIR_ON_OPEN ||
                     hook->on == WEIR_ON_CLOSE) {
-                diagnostics_add(diagnostics, DIAGNOSTIC_NOT_IN_BUILD, NULL,
+                config_mistake(diagnostics, DIAGNOSTIC_NOT_IN_BUILD, uses->items[i].where,
                         "handler \"%s\": hooks of connections (accept, open, close) are not in "
                         "this build",
                         handler->name);
@@ -429,9 +431,9 @@ open_confs(struct generation *generation, struct diagnostics *diagnostics)
     return result;
 }
 
-int
-generation_new(const struct site *site, struct diagnostics *diagnostics,
-        struct generation **out)
+/* Everything but what modules open. */
+static int
+compile(const struct site *site, struct diagnostics *diagnostics, struct generation **out)
 {
     struct generation *generation = calloc(1, sizeof(*generation));
     if (generation == NULL) {
@@ -461,9 +463,33 @@ generation_new(const struct site *site, struct diagnostics *diagnostics,
     if (r < 0) {
         goto fail;
     }
-    r = open_confs(generation, diagnostics);
+    *out = generation;
+    return 0;
+
+fail:
+    generation_free(generation);
+    return r;
+}
+
+int
+generation_check(const struct site *site, struct diagnostics *diagnostics)
+{
+    struct generation *generation = NULL;
+    int r = compile(site, diagnostics, &generation);
+    generation_free(generation);
+    return r;
+}
+
+int
+generation_new(const struct site *site, struct diagnostics *diagnostics,
+        struct generation **out)
+{
+    struct generation *generation = NULL;
+    int r = compile(site, diagnostics, &generation);
+    r = r < 0 ? r : open_confs(generation, diagnostics);
     if (r < 0) {
-        goto fail;
+        generation_free(generation);
+        return r;
     }
     generation->handler = (struct request_handler){
         .slab_bytes = generation->slab_bytes,
@@ -472,10 +498,6 @@ generation_new(const struct site *site, struct diagnostics *diagnostics,
     };
     *out = generation;
     return 0;
-
-fail:
-    generation_free(generation);
-    return r;
 }
 
 void

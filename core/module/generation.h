@@ -23,6 +23,10 @@ struct generation_listener {
 WEIR_MUST_USE int generation_new(const struct site *site, struct diagnostics *diagnostics,
         struct generation **out);
 
+/* Compiles the site's chains and drops them again: what generation_new() would say before it
+ * opens anything. */
+WEIR_MUST_USE int generation_check(const struct site *site, struct diagnostics *diagnostics);
+
 /* Runs conf_close() of what was opened. NULL: nothing. */
 void generation_free(struct generation *generation);
 

@@ -28,6 +28,17 @@ WEIR_MUST_USE int loader_register(const struct weir_module *module,
 WEIR_MUST_USE int loader_open(const char *name, const char *path,
         const struct weir_module **out, struct loader_mistake *mistake);
 
+/* Called before a module is given control while the configuration is read, and after it came
+ * back (`module` NULL): what ends the process in between is its doing. `step` is "load", "init"
+ * or "conf_check". NULL: nobody is told. */
+typedef void loader_step_fn(const char *module, const char *step);
+void loader_watch(loader_step_fn *fn);
+void loader_step(const char *module, const char *step);
+
+/* Refuses files that everybody may write to, as it is done for root anyway: for a process that
+ * root has started with fewer rights. */
+void loader_serve_root(void);
+
 /* True when loader_open(name, NULL) would find something. Loads nothing. */
 bool loader_is_installed(const char *name);
 

@@ -800,7 +800,10 @@ fill_conf(struct uses_builder *uses, const struct weir_module *module,
         .object = merged,
         .where = where,
         .who = module->name };
-    if (handler->conf_check(filled, &report) < 0 && !report.has_failed) {
+    loader_step(module->name, "conf_check");
+    int r = handler->conf_check(filled, &report);
+    loader_step(NULL, NULL);
+    if (r < 0 && !report.has_failed) {
         weir_conf_error(&report, NULL, "refused without a reason");
     }
     return conf;

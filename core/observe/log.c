@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,12 +15,19 @@
 
 static _Atomic int log_fd = STDERR_FILENO;
 static _Atomic int level_now = LOG_INFO;
+static _Atomic int form_now = LOG_TEXT;
 
 void
 log_init(int fd, enum log_level level)
 {
     atomic_store_explicit(&log_fd, fd, memory_order_relaxed);
     atomic_store_explicit(&level_now, (int)level, memory_order_relaxed);
+}
+
+void
+log_set_form(enum log_form form)
+{
+    atomic_store_explicit(&form_now, (int)form, memory_order_relaxed);
 }
 
 enum log_level
@@ -67,6 +75,76 @@ escape(char *dst, size_t dst_bytes, const char *src, size_t len)
     return at;
 }
 
+/* The bytes of the code point at the front of `src` (RFC 3629); 0 when it is none. */
+static size_t
+utf8_bytes(const unsigned char *src, size_t len)
+{
+    unsigned char c = src[0];
+    size_t bytes = c < 0x80         ? 1
+            : c >= 0xc2 && c < 0xe0 ? 2
+            : c >= 0xe0 && c < 0xf0 ? 3
+            : c >= 0xf0 && c < 0xf5 ? 4
+                                    : 0;
+    for (size_t i = 1; i < bytes; i++) {
+        if (i >= len || (src[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    /* Overlong forms, surrogates, and what lies above U+10FFFF. */
+    bool bad = bytes > 2 &&
+            ((c == 0xe0 && src[1] < 0xa0) || (c == 0xed && src[1] >= 0xa0) ||
+                    (c == 0xf0 && src[1] < 0x90) || (c == 0xf4 && src[1] >= 0x90));
+    return bad ? 0 : bytes;
+}
+
+/* The same as the inside of a JSON string (RFC 8259 section 7). */
+static size_t
+escape_json(char *dst, size_t dst_bytes, const char *src, size_t len)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < len;) {
+        char piece[8];
+        unsigned char c = (unsigned char)src[i];
+        size_t taken = utf8_bytes((const unsigned char *)src + i, len - i), bytes;
+        if (taken == 0) {
+            bytes = (size_t)snprintf(piece, sizeof(piece), "\\ufffd");
+        } else if (c < 0x20 || c == 0x7f) {
+            bytes = (size_t)snprintf(piece, sizeof(piece), "\\u%04x", c);
+        } else if (c == '"' || c == '\\') {
+            bytes = (size_t)snprintf(piece, sizeof(piece), "\\%c", c);
+        } else {
+            bytes = taken;
+            memcpy(piece, src + i, taken);
+        }
+        if (at + bytes > dst_bytes) {
+            break;
+        }
+        memcpy(dst + at, piece, bytes);
+        at += bytes;
+        i += taken == 0 ? 1 : taken;
+    }
+    return at;
+}
+
+/* Writes the line's beginning, up to the message. */
+static size_t
+put_head(char *line, enum log_level level, bool is_json)
+{
+    struct timespec now;
+    struct tm utc;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &utc);
+    char time[64];
+    snprintf(time, sizeof(time), "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ", utc.tm_year + 1900,
+            utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
+            now.tv_nsec / 1000000);
+    int head = snprintf(line, LINE_BYTES,
+            is_json ? "{\"time\":\"%s\",\"pid\":%d,\"level\":\"%s\",\"message\":\""
+                    : "%s weir[%d] %s: ",
+            time, (int)getpid(), log_level_name(level));
+    return head < 0 ? 0 : (size_t)head;
+}
+
 void
 log_write(enum log_level level, const char *format, ...)
 {
@@ -82,20 +160,15 @@ log_write(enum log_level level, const char *format, ...)
         return;
     }
     size_t text_len = (size_t)len < sizeof(text) ? (size_t)len : sizeof(text) - 1;
-
-    struct timespec now;
-    struct tm utc;
-    clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &utc);
-    int head = snprintf(line, sizeof(line),
-            "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ weir[%d] %s: ", utc.tm_year + 1900,
-            utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
-            now.tv_nsec / 1000000, (int)getpid(), log_level_name(level));
-    if (head < 0) {
-        return;
+    bool is_json = atomic_load_explicit(&form_now, memory_order_relaxed) == LOG_JSON;
+    size_t at = put_head(line, level, is_json);
+    if (is_json) {
+        at += escape_json(line + at, sizeof(line) - at - 3, text, text_len);
+        line[at++] = '"';
+        line[at++] = '}';
+    } else {
+        at += escape(line + at, sizeof(line) - at - 1, text, text_len);
     }
-    size_t at = (size_t)head;
-    at += escape(line + at, sizeof(line) - at - 1, text, text_len);
     line[at++] = '\n';
     /* A log that cannot be written is not worth failing for. */
     ssize_t ignored = write(atomic_load_explicit(&log_fd, memory_order_relaxed), line, at);

@@ -17,12 +17,21 @@ enum log_level {
 /* Until it is called: standard error, LOG_INFO. The descriptor is borrowed. */
 void log_init(int fd, enum log_level level);
 
+/* How a line looks: `TIME weir[PID] LEVEL: MESSAGE`, or an object with the members time, level,
+ * pid and message. Until it is called: LOG_TEXT. */
+enum log_form {
+    LOG_TEXT,
+    LOG_JSON
+};
+void log_set_form(enum log_form form);
+
 enum log_level log_level(void);
 
 /* "error", "warn", "info", "debug" */
 const char *log_level_name(enum log_level level);
 
-/* Writes one line; cut at 2 KiB. Control bytes in it become \xNN. */
+/* Writes one line; cut at 2 KiB. Control bytes in it become \xNN; in JSON \u00NN, and bytes
+ * that are not UTF-8 \ufffd. */
 void log_write(enum log_level level, const char *format, ...) WEIR_PRINTF(2, 3);
 
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)

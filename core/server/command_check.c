@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "module/site_check.h"
 #include "server/exit.h"
 #include "server/main.h"
 
@@ -55,6 +56,7 @@ command_load(const char *file, enum diagnostic_format format, struct site **out)
         return no_memory();
     }
     int r = site_load(file, diagnostics, &site);
+    r = r < 0 ? r : site_check(site, diagnostics);
     bool has_shown = show(diagnostics, format);
     diagnostics_free(diagnostics);
     if (r == 0 && has_shown) {

@@ -14,6 +14,7 @@
 #include "observe/log.h"
 #include "server/exit.h"
 #include "server/main.h"
+#include "server/plan.h"
 #include "server/worker.h"
 
 #define REPORT_MAX_BYTES (4u << 20)
@@ -50,36 +51,6 @@ print_diagnostics(struct diagnostics *diagnostics)
     buf_fini(&text);
 }
 
-/* What the configuration may ask for and this build cannot do while it serves: refused, not
- * passed over. Returns an exit code. */
-static int
-check_abilities(const struct site *site)
-{
-    const struct site_workers *workers = &site->workers;
-    const struct {
-        bool is_asked;
-        const char *what;
-    } asked[] = {
-        { workers->processes > 1 || workers->loops > 1,
-                "workers.processes and workers.loops above 1: not in this build, which serves "
-                "with one process and one event loop; leave them out" },
-        { workers->max_requests != UINT64_MAX,
-                "workers.max_requests: not in this build, whose only worker is never replaced" },
-        { workers->cpu_affinity, "workers.cpu_affinity: not in this build; use taskset" },
-        { site->control.listen.len > 0, "control.listen: not in this build" },
-        { site->log.format == SITE_LOG_JSON,
-                "log.format \"json\": not in this build, whose error log is text" },
-    };
-    int code = EXIT_OK;
-    for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
-        if (asked[i].is_asked) {
-            log_error("%s", asked[i].what);
-            code = EXIT_CONFIGURATION;
-        }
-    }
-    return code;
-}
-
 static enum log_level
 level_of(const struct site *site)
 {
@@ -113,6 +84,7 @@ open_log(const struct site *site)
         }
     }
     log_init(fd, level_of(site));
+    log_set_form(site->log.format == SITE_LOG_JSON ? LOG_JSON : LOG_TEXT);
     return EXIT_OK;
 }
 
@@ -148,29 +120,30 @@ command_run(int argc, char **argv)
         return EXIT_USAGE_ERROR;
     }
 
-    struct diagnostics *diagnostics = diagnostics_new();
-    if (diagnostics == NULL) {
-        fputs("weir: out of memory\n", stderr);
-        return EXIT_SYSTEM;
-    }
+    struct plan *plan = NULL;
     struct site *site = NULL;
-    int code = EXIT_OK;
-    if (site_load(file, diagnostics, &site) < 0) {
-        code = EXIT_CONFIGURATION;
-    } else {
-        code = check_abilities(site);
+    bool color = isatty(STDERR_FILENO) && getenv("NO_COLOR") == NULL;
+    struct buf report;
+    buf_init(&report, REPORT_MAX_BYTES);
+    int code = plan_make(file, color, &report, &plan);
+    struct weir_str said = buf_str(&report);
+    fwrite(said.ptr, 1, said.len, stderr);
+    buf_fini(&report);
+
+    struct diagnostics *diagnostics = code == EXIT_OK ? diagnostics_new() : NULL;
+    if (diagnostics != NULL) {
+        /* Its warnings have been shown. */
+        int r = site_load_bundle(plan->sources_fd, diagnostics, &site);
+        code = r == 0 ? open_log(site) : r == -EINVAL ? EXIT_CONFIGURATION : EXIT_SYSTEM;
+        diagnostics_free(diagnostics);
+        diagnostics = diagnostics_new();
     }
-    if (code == EXIT_OK) {
-        code = open_log(site);
-    }
-    print_diagnostics(diagnostics);
-    diagnostics_free(diagnostics);
-    diagnostics = diagnostics_new();
     if (code == EXIT_OK && diagnostics != NULL) {
         code = worker_run(site, diagnostics);
         print_diagnostics(diagnostics);
     }
     site_free(site);
     diagnostics_free(diagnostics);
+    plan_free(plan);
     return code;
 }

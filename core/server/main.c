@@ -12,13 +12,14 @@
 #include "server/exit.h"
 
 static const struct command {
-    const char *name, *summary;
+    const char *name, *summary; /* summary NULL: not for people */
     int (*run)(int argc, char **argv);
 } commands[] = {
     { "run", "serve a site in the foreground", command_run },
     { "check", "find every mistake in a configuration", command_check },
     { "explain", "say which route, hooks and options a request meets", command_explain },
     { "schema", "write the JSON Schema of this installation", command_schema },
+    { "checker", NULL, command_checker },
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
@@ -33,7 +34,9 @@ print_help(FILE *out)
           "Commands:\n",
             out);
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
+        if (commands[i].summary != NULL) {
+            fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
+        }
     }
     fputs("\n"
           "  weir COMMAND --help says more; weir --version names this build.\n"
@@ -90,7 +93,9 @@ weir_main(int argc, char **argv)
             argv[1] = called;
             return commands[i].run(argc - 1, argv + 1);
         }
-        suggestion_offer(&suggestion, weir_str_from(commands[i].name));
+        if (commands[i].summary != NULL) {
+            suggestion_offer(&suggestion, weir_str_from(commands[i].name));
+        }
     }
     fprintf(stderr, "weir: unknown command \"%s\"", name);
     if (suggestion.best.ptr != NULL) {

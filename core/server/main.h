@@ -15,4 +15,7 @@ int command_check(int argc, char **argv);
 int command_explain(int argc, char **argv);
 int command_schema(int argc, char **argv);
 
+/* Started by the master alone. */
+int command_checker(int argc, char **argv);
+
 #endif

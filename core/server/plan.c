@@ -4,13 +4,19 @@
 #include "server/plan.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "config/document.h"
+#include "config/emit.h"
 #include "config/intake.h"
+#include "server/checker.h"
 #include "server/exit.h"
-#include "server/plan_wire.h"
+#include "server/privileges.h"
 
 #define ARENA_MAX_BYTES ((size_t)512 << 20)
 
@@ -62,18 +68,157 @@ read_text(const char *file, struct plan *plan, struct diagnostics *diagnostics,
     return r;
 }
 
-static int
-check(struct plan *plan, const struct config_value *document, struct diagnostics *diagnostics)
+/* What the modules of a failed checker printed, for the report. */
+static void
+add_output(const struct checker_result *result, struct buf *report)
 {
-    struct site *site = NULL;
-    struct buf wire;
-    buf_init(&wire, PLAN_WIRE_MAX_BYTES);
-    int r = site_load_bundle(plan->sources_fd, diagnostics, &site);
-    r = r < 0 ? r : plan_wire_write(site, &wire);
-    r = r < 0 ? r : plan_wire_read(buf_str(&wire), document, plan);
-    site_free(site);
-    buf_fini(&wire);
+    struct emit emit;
+    struct weir_str rest = buf_str(&result->output);
+    emit_init(&emit, report);
+    while (rest.len > 0) {
+        const char *end = memchr(rest.ptr, '\n', rest.len);
+        size_t len = end == NULL ? rest.len : (size_t)(end - rest.ptr);
+        emit_format(&emit, "  | ");
+        emit_escaped(&emit, weir_str_make(rest.ptr, len), true);
+        emit_format(&emit, "\n");
+        len += end != NULL;
+        rest = weir_str_make(rest.ptr + len, rest.len - len);
+    }
+}
+
+/* The entry of `modules` that declares `name`; NULL: none. */
+static const struct config_value *
+find_module(const struct config_value *document, struct weir_str name)
+{
+    const struct config_value *modules = config_find_name(document, "modules");
+    for (uint32_t i = 0; modules != NULL && modules->kind == CONFIG_LIST && i < modules->count;
+            i++) {
+        const struct config_value *entry = modules->items[i];
+        if (entry->kind == CONFIG_OBJECT) {
+            entry = config_find_name(entry, "name");
+        }
+        if (entry != NULL && entry->kind == CONFIG_STRING && weir_str_eq(entry->string, name)) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+/* "it was ended by SIGSEGV", and the like. */
+static void
+describe_end(const struct checker_result *result, char *dst, size_t dst_bytes)
+{
+    const char *name = WIFSIGNALED(result->status) ? sigabbrev_np(WTERMSIG(result->status))
+                                                   : NULL;
+    if (result->end == CHECKER_HUNG) {
+        snprintf(dst, dst_bytes, "it did not come back within 30 seconds");
+    } else if (result->end == CHECKER_FLOODED) {
+        snprintf(dst, dst_bytes, "it wrote more than a check has room for");
+    } else if (result->end == CHECKER_GARBLED) {
+        snprintf(dst, dst_bytes, "it wrote into the check's answer");
+    } else if (name != NULL) {
+        snprintf(dst, dst_bytes, "it was ended by SIG%s", name);
+    } else {
+        snprintf(dst, dst_bytes, "it ended the process with exit code %d",
+                WEXITSTATUS(result->status));
+    }
+}
+
+/* A checker that did not answer is a mistake of the configuration, which named the module. */
+static void
+report_end(const struct checker_result *result, const struct config_value *document,
+        struct diagnostics *diagnostics)
+{
+    char how[128];
+    const struct checker_page *page = &result->page;
+    const struct config_value *at = find_module(document, weir_str_from(page->module));
+    describe_end(result, how, sizeof(how));
+    if (at != NULL) {
+        struct diagnostic *d = config_mistake(diagnostics, DIAGNOSTIC_MODULE_FAILED, at,
+                "module \"%s\" does not survive a check (%s)", page->module, page->step);
+        diagnostic_note(d, "%s", how);
+        diagnostic_hint(d, "take it out, or ask whoever wrote it");
+    } else {
+        diagnostics_add(diagnostics, DIAGNOSTIC_MODULE_FAILED, NULL,
+                "the check of this configuration does not come to its end: %s", how);
+    }
+}
+
+/* What a checker that has ended tells us. Returns 0, or a negative errno: -EINVAL when `code`
+ * says why. */
+static int
+take_result(const struct checker_result *result, const struct config_value *document,
+        struct plan *plan, struct diagnostics *diagnostics, struct buf *report, int *code)
+{
+    switch (result->end) {
+    case CHECKER_ANSWERED:
+        *code = result->said.code;
+        if (buf_append(report, result->said.report) < 0) {
+            return -ENOMEM;
+        }
+        if (*code == EXIT_OK) {
+            return plan_wire_read(result->said.plan, document, plan);
+        }
+        return -EINVAL;
+    case CHECKER_REFUSED:
+        *code = result->code == EXIT_PERMISSION || result->code == EXIT_CONFIGURATION
+                ? result->code
+                : EXIT_SYSTEM;
+        if (result->page.error > 0 || result->code > EXIT_CONFIGURATION) {
+            (void)!buf_printf(report, "weir: the checker could not be started: %s\n",
+                    result->page.error > 0 ? strerrordesc_np(result->page.error)
+                                           : "it ended at once");
+        }
+        return -EINVAL;
+    case CHECKER_DIED:
+    case CHECKER_HUNG:
+    case CHECKER_FLOODED:
+    case CHECKER_GARBLED:
+        *code = EXIT_CONFIGURATION;
+        report_end(result, document, diagnostics);
+        return -EINVAL;
+    }
+    return -EPROTO;
+}
+
+static int
+check(struct plan *plan, const struct config_value *document, bool color, struct buf *report,
+        int *code)
+{
+    const struct checker_job job = { .program = "/proc/self/exe",
+        .sources_fd = plan->sources_fd,
+        .user = plan->workers.user,
+        .group = plan->workers.group,
+        .color = color,
+        .deadline_ns = CHECKER_DEADLINE_NS };
+    struct checker_result result;
+    struct diagnostics *diagnostics = diagnostics_new();
+    int r = checker_run(&job, &result);
+    if (r == 0) {
+        r = diagnostics == NULL
+                ? -ENOMEM
+                : take_result(&result, document, plan, diagnostics, report, code);
+    }
+    if (r == -EINVAL) {
+        if (diagnostics_print(diagnostics, DIAGNOSTIC_TEXT, color, report) < 0) {
+            r = -ENOMEM;
+        }
+    }
+    if (result.end != CHECKER_ANSWERED || *code != EXIT_OK) {
+        add_output(&result, report);
+    }
+    checker_result_fini(&result);
+    diagnostics_free(diagnostics);
     return r;
+}
+
+/* Reports the mistakes of the text itself. */
+static int
+report_text(struct diagnostics *diagnostics, bool color, struct buf *report)
+{
+    return diagnostics_print(diagnostics, DIAGNOSTIC_TEXT, color, report) < 0
+            ? EXIT_SYSTEM
+            : EXIT_CONFIGURATION;
 }
 
 int
@@ -83,20 +228,31 @@ plan_make(const char *file, bool color, struct buf *report, struct plan **out)
     struct plan *plan = plan_new();
     struct diagnostics *diagnostics = diagnostics_new();
     int r = plan == NULL || diagnostics == NULL ? -ENOMEM : 0;
+    int code = EXIT_SYSTEM;
     r = r < 0 ? r : read_text(file, plan, diagnostics, &document);
-    if (r == 0) {
-        diagnostics_free(diagnostics);
-        diagnostics = diagnostics_new();
-        r = diagnostics == NULL ? -ENOMEM : check(plan, document, diagnostics);
-    }
-    if (diagnostics != NULL && r != -ENOMEM) {
-        (void)!diagnostics_print(diagnostics, DIAGNOSTIC_TEXT, color, report);
+    if (r == -EINVAL && (document == NULL || geteuid() == 0)) {
+        code = report_text(diagnostics, color, report);
+    } else if (r == 0 || r == -EINVAL) {
+        /* The checker finds these mistakes again, and all others. As root it cannot be started
+         * before the account is known. */
+        r = check(plan, document, color, report, &code);
     }
     diagnostics_free(diagnostics);
+    if (r == 0 && geteuid() == 0 && plan->workers.user.len == 0) {
+        /* All mistakes of the text are better known before; this one is logged. */
+        code = privileges_drop(plan->workers.user, plan->workers.group);
+        r = -EINVAL;
+    }
     if (r == 0) {
         *out = plan;
         return EXIT_OK;
     }
+    if (r != -EINVAL) {
+        code = EXIT_SYSTEM;
+        (void)!buf_printf(report, "weir: the configuration cannot be checked: %s\n",
+                r == -EPROTO ? "the checker's answer does not fit the text"
+                             : strerrordesc_np(-r));
+    }
     plan_free(plan);
-    return r == -EINVAL ? EXIT_CONFIGURATION : EXIT_SYSTEM;
+    return code;
 }

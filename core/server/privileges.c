@@ -16,13 +16,21 @@
 #define NAME_BYTES  256
 #define ENTRY_BYTES 16384 /* of a user's or group's entry, its members included */
 
+/* What is not an answer of the user database: it could not be asked. */
 static bool
+is_system_error(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOMEM || error == EIO;
+}
+
+/* 0; -ENOENT: there is none; another negative errno: it cannot be known. */
+static int
 find_user(struct weir_str user, uid_t *uid, gid_t *gid)
 {
     char name[NAME_BYTES], memory[ENTRY_BYTES];
     struct passwd entry, *found = NULL;
     if (weir_str_to_path(user, name, sizeof(name)) < 0) {
-        return false;
+        return -ENOENT;
     }
     uint64_t number;
     bool is_number = num_parse_u64(user, UINT32_MAX - 1, &number) == 0;
@@ -33,33 +41,53 @@ find_user(struct weir_str user, uid_t *uid, gid_t *gid)
     if (r == 0 && found != NULL) {
         *uid = entry.pw_uid;
         *gid = entry.pw_gid;
-        return true;
+        return 0;
+    }
+    if (is_system_error(r)) {
+        return -r;
     }
     if (is_number) { /* one without an entry, as in containers */
         *uid = (uid_t)number;
         *gid = (gid_t)number;
     }
-    return is_number;
+    return is_number ? 0 : -ENOENT;
 }
 
-static bool
+static int
 find_group(struct weir_str group, gid_t *gid)
 {
     char name[NAME_BYTES], memory[ENTRY_BYTES];
     struct group entry, *found = NULL;
     if (weir_str_to_path(group, name, sizeof(name)) < 0) {
-        return false;
+        return -ENOENT;
     }
-    if (getgrnam_r(name, &entry, memory, sizeof(memory), &found) == 0 && found != NULL) {
+    int r = getgrnam_r(name, &entry, memory, sizeof(memory), &found);
+    if (r == 0 && found != NULL) {
         *gid = entry.gr_gid;
-        return true;
+        return 0;
+    }
+    if (is_system_error(r)) {
+        return -r;
     }
     uint64_t number;
     if (num_parse_u64(group, UINT32_MAX - 1, &number) < 0) {
-        return false;
+        return -ENOENT;
     }
     *gid = (gid_t)number;
-    return true;
+    return 0;
+}
+
+static int
+explain(int error, const char *what, struct weir_str name)
+{
+    if (error == -ENOENT) {
+        log_error("workers.%s: there is no %s \"%.*s\" on this system", what, what,
+                WEIR_STR_ARG(name));
+        return EXIT_CONFIGURATION;
+    }
+    log_error("workers.%s: \"%.*s\" cannot be looked up: %s", what, WEIR_STR_ARG(name),
+            strerror(-error));
+    return EXIT_SYSTEM;
 }
 
 int
@@ -75,14 +103,13 @@ privileges_drop(struct weir_str user, struct weir_str group)
                   "\"workers\": { \"user\": \"www-data\" }, or \"root\" to keep them");
         return EXIT_PERMISSION;
     }
-    if (!find_user(user, &uid, &gid)) {
-        log_error("workers.user: there is no user \"%.*s\" on this system", WEIR_STR_ARG(user));
-        return EXIT_CONFIGURATION;
+    int r = find_user(user, &uid, &gid);
+    if (r < 0) {
+        return explain(r, "user", user);
     }
-    if (group.len > 0 && !find_group(group, &gid)) {
-        log_error("workers.group: there is no group \"%.*s\" on this system",
-                WEIR_STR_ARG(group));
-        return EXIT_CONFIGURATION;
+    r = group.len > 0 ? find_group(group, &gid) : 0;
+    if (r < 0) {
+        return explain(r, "group", group);
     }
     if (geteuid() != 0) {
         if (uid != geteuid()) {
