@@ -68,7 +68,7 @@ put_framing(char *at, const struct weir_request *request, enum h1_framing framin
     const struct reply *reply = &request->reply;
     uint64_t length = reply_known_length(request);
     bool has_length = framing == H1_LENGTH ||
-            (framing == H1_NO_BODY && request->head.method == METHOD_HEAD &&
+            (framing == H1_NO_BODY && request_sent_method(request) == METHOD_HEAD &&
                     reply->status != 204 && reply->status != 304 && length != LENGTH_UNKNOWN);
     if (has_length) {
         at = PUT(at, "Content-Length: ");

@@ -435,7 +435,7 @@ weir_reply_error(struct weir_request *request, unsigned status)
 bool
 reply_is_bodiless(const struct weir_request *request)
 {
-    return request->head.method == METHOD_HEAD || request->reply.status == 204 ||
+    return request_sent_method(request) == METHOD_HEAD || request->reply.status == 204 ||
             request->reply.status == 304;
 }
 

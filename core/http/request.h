@@ -22,6 +22,7 @@
 #include "base/slice.h"
 #include "http/engine.h"
 #include "http/head.h"
+#include "http/head_edit.h"
 #include "http/settings.h"
 #include "http/target.h"
 #include "net/addr.h"
@@ -126,6 +127,7 @@ struct weir_request {
     struct arena arena;
     enum head_refusal refusal; /* HEAD_ACCEPTED, or why the core answers it with an error */
     struct head head;          /* when accepted */
+    struct head_edits *edits;  /* NULL: the head is as it was sent */
     struct target target;
     struct weir_str host;                    /* as weir_request_host() */
     struct addr_ip client;                   /* the peer, or whom a trusted one speaks for */
@@ -208,6 +210,14 @@ uint64_t reply_known_length(const struct weir_request *request);
 /* Drops whatever was begun or committed and answers `status` with the core's own text; it is to
  * be committed (anew). False when a head is on its way already. */
 bool reply_replace(struct weir_request *request, unsigned status);
+
+/* The method that the client sent, and that decides whether the answer has a body, whatever
+ * hooks have made of it since. */
+static inline enum method
+request_sent_method(const struct weir_request *request)
+{
+    return request->edits == NULL ? request->head.method : request->edits->sent_method;
+}
 
 /* True when the answer has no body on the wire: HEAD, 204, 304 (RFC 9110 section 6.4.1). */
 bool reply_is_bodiless(const struct weir_request *request);

@@ -138,7 +138,7 @@ static enum weir_verdict
 warm(struct weir_request *request, struct weir_root *root, struct weir_str path,
         weir_request_fn *resume, const struct weir_file *file, struct file_finding *finding)
 {
-    if (file->fd == -1 || request->head.method == METHOD_HEAD ||
+    if (file->fd == -1 || request_sent_method(request) == METHOD_HEAD ||
             (finding != NULL && finding->is_warm)) {
         return WEIR_NEXT;
     }

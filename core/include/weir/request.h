@@ -54,6 +54,37 @@ WEIR_API struct weir_str weir_request_field(const struct weir_request *request,
 WEIR_API bool weir_request_field_at(const struct weir_request *request, uint32_t i,
         struct weir_str *name, struct weir_str *value);
 
+/* ---- changing it ---- */
+
+/* From hooks of the phases head and rewrite: what route conditions and all later hooks see.
+ * Routing follows, once, among the routes of the server that was chosen before. What the client
+ * sent decides on: weir_request_target() and {target}, the framing of the body and of the
+ * answer, and whether the connection is kept. The text is copied. Return 0; -EINVAL for what a
+ * client could not have sent either, and elsewhere; -ENOMEM.
+ *
+ * Methods are those that the server knows, but for CONNECT, and for HEAD in place of another.
+ * The host may come with a port, which is dropped; Host stays as sent. The target is `/path` or
+ * `/path?query` as it stands in a request line, and is checked and normalised in the same way.
+ */
+WEIR_MUST_USE WEIR_API int weir_request_set_method(struct weir_request *request,
+        struct weir_str method);
+WEIR_MUST_USE WEIR_API int weir_request_set_host(struct weir_request *request,
+        struct weir_str host);
+WEIR_MUST_USE WEIR_API int weir_request_set_target(struct weir_request *request,
+        struct weir_str target);
+
+/* From hooks before the content phase: the request's fields as all later hooks see them. Set
+ * replaces all fields of that name by one; remove returns how many there were. Return 0 or as
+ * said; -EINVAL for a name that is no token, a value with a control byte, for Content-Length,
+ * Host, Expect and the fields between two neighbours (Connection, Transfer-Encoding and their
+ * like, RFC 9110 section 7.6.1), and elsewhere; -ENOBUFS above 256 KiB or 1,000 fields in all;
+ * -ENOMEM. Text that weir_request_field() has returned stays as it was. */
+WEIR_MUST_USE WEIR_API int weir_request_field_set(struct weir_request *request,
+        struct weir_str name, struct weir_str value);
+WEIR_MUST_USE WEIR_API int weir_request_field_add(struct weir_request *request,
+        struct weir_str name, struct weir_str value);
+WEIR_API int weir_request_field_remove(struct weir_request *request, struct weir_str name);
+
 /* ---- where it comes from and how it goes ---- */
 
 /* The address of whoever is at the other end of the connection, and of the client: the same,
