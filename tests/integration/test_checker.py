@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: MIT
+"""What stands between the configuration and the server: the text is read once, with the rights of whoever
+starts the server; modules are tried in a process of their own, without rights, which may do what it likes."""
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+from weir_process import eventually, slow
+from weir_site import get, route, server, site
+
+WEIR = os.environ.get("WEIR_BIN") or f"{os.environ['WEIR_BUILDDIR']}/weir"
+MODULES = os.environ.get("WEIR_MODULE_DIR") or f"{os.environ['WEIR_BUILDDIR']}/modules/.libs"
+WICKED = f"{os.environ['WEIR_BUILDDIR']}/tests/support/.libs/libwicked.so"
+AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+
+
+def for_nobody():
+    """Skips unless this is root and nobody may execute what was built."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give rights up")
+    if subprocess.run([*AS_NOBODY, WEIR, "--version"], capture_output=True).returncode != 0:
+        pytest.skip("nobody may not execute what was built here")
+
+
+def wicked(init="", check="", **rest):
+    """A site whose module does harm: in its init, or when the options of its handler are checked."""
+    return {"modules": ["respond", {"name": "wicked", "path": WICKED, "options": {"init": init}}],
+            "servers": [{"listen": "127.0.0.1:0",
+                         "routes": [{"handle": [{"wicked": {"check": check}}, {"respond": "well"}]}]}], **rest}
+
+
+def ask(raw, running, listener=0, host="a"):
+    with raw(running.addresses[listener]) as connection:
+        return connection.send(get(host=host)).read().body
+
+
+# --- one text
+
+
+def test_a_secret_that_only_root_may_read_is_served(weir, raw, tmp_path):
+    for_nobody()
+    secret = tmp_path / "secret"
+    secret.write_text("for your eyes only\n")
+    secret.chmod(0o600)
+    config = site(route("/hello", f"$file:{secret}"), top={"workers": {"user": "nobody"}})
+    running = weir(config)  # in a folder of root's, mode 0700
+    assert ask(raw, running) == b"for your eyes only"
+
+
+def test_included_files_and_the_environment_are_served(weir, raw, tmp_path):
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites/b.json").write_text(
+        '{ "servers": [{ "listen": "127.0.0.1:0", "host": "b", "routes": [{ "handle": { "respond": "${env:WEIR_B}" } }] }] }')
+    (tmp_path / "sites/a.json").write_text(
+        '{ "servers": [{ "listen": "127.0.0.1:0", "host": "a", "routes": [{ "handle": { "respond": "an a" } }] }] }')
+    running = weir({"modules": ["respond"], "include": ["sites/*.json"]}, listeners=2, env={"WEIR_B": "a bee"})
+    assert ask(raw, running, 0) == b"an a"
+    assert ask(raw, running, 1, "b") == b"a bee"
+
+
+def test_a_file_that_changes_after_it_was_read_changes_nothing(weir, raw, tmp_path):
+    """The module rewrites the file while it is being checked."""
+    file = tmp_path / "weir.json"
+    running = weir(wicked(check=f"change:{file}"))
+    assert file.read_text() == "{ changed"
+    assert ask(raw, running) == b"well"
+
+
+def test_a_mistake_in_an_included_file_has_its_place(weir, tmp_path):
+    (tmp_path / "more.json").write_text('{\n  "servers": [{ "listen": ":0", "rooutes": [] }]\n}\n')
+    running = weir({"modules": [], "include": "more.json"}, listeners=0, exit_status=78)
+    running.expect_error("rooutes")
+    assert running.wait_exit() == 78
+    assert f"{tmp_path}/more.json:2:" in running.log
+
+
+# --- modules that do harm
+
+
+@pytest.mark.parametrize("how, says", [
+    ({"env": {"WEIR_WICKED": "crash"}}, "does not survive a check .load."),
+    ({"init": "crash"}, "does not survive a check .init."),
+    ({"check": "abort"}, "does not survive a check .conf_check."),
+    ({"init": "exit"}, "does not survive a check .init."),
+    ({"init": "print"}, "does not survive a check .init."),
+    ({"check": "flood"}, "does not survive a check .conf_check."),
+    ({"check": "garble"}, "does not come to its end"),
+], ids=str)
+def test_a_module_that_ends_the_check_is_named(weir, how, says):
+    env = how.get("env")
+    config = wicked(init=how.get("init", ""), check=how.get("check", ""))
+    running = weir(config, listeners=0, exit_status=78, env=env)
+    running.expect_error(says)
+    assert running.wait_exit() == 78
+    assert not running.addresses
+    assert "E0211" in running.log
+    if "garble" not in str(how):
+        assert '"wicked"' in running.log
+
+
+def test_what_a_module_said_before_it_ended_the_check_is_shown(weir):
+    running = weir(wicked(init="abort"), listeners=0, exit_status=78)
+    running.expect_error("does not survive")
+    running.wait_exit()
+    assert "| wicked: I give up" in running.log
+
+
+def test_the_check_has_no_rights(weir, tmp_path):
+    """A module that writes to a file of root's cannot."""
+    for_nobody()
+    file = tmp_path / "precious"
+    file.write_text("precious")
+    file.chmod(0o600)
+    config = wicked(check=f"change:{file}", workers={"user": "nobody"})
+    running = weir(config, listeners=0, exit_status=78)
+    running.expect_error("does not survive")
+    assert running.wait_exit() == 78
+    assert file.read_text() == "precious"
+
+
+# --- one truth
+
+
+def check(config, tmp_path):
+    file = tmp_path / "checked.json"
+    file.write_text(json.dumps(config, indent=2))
+    return subprocess.run([WEIR, "check", "-c", str(file)], capture_output=True, text=True, timeout=slow(30),
+                          env=dict(os.environ, WEIR_MODULE_DIR=MODULES))
+
+
+@pytest.mark.parametrize("config", [
+    site(top={"workers": {"loops": 0}}),
+    site(server(listen="nowhere")),
+    {"modules": ["nonsense"]},
+    wicked(nonsense=1),
+], ids=str)
+def test_check_and_run_say_the_same(weir, tmp_path, config):
+    config = {"workers": {"user": "root"}, **config}
+    running = weir(config, listeners=0, exit_status=78)
+    running.expect_error("error")
+    assert running.wait_exit() == 78
+    done = check(running.config, tmp_path)
+    assert done.returncode == 78
+    assert done.stderr.replace("checked.json", "weir.json").rstrip("\n") == running.log
+
+
+# --- the error log
+
+
+def test_the_error_log_is_json_where_asked_for(weir, tmp_path):
+    log = tmp_path / "error.log"
+    running = weir(site(top={"log": {"format": "json", "file": str(log)}}), listeners=0)
+    assert eventually(lambda: log.exists() and "listening" in log.read_text())
+    running.signal(signal.SIGTERM)
+    assert running.wait_exit() == 0
+    for line in log.read_text().splitlines():
+        assert set(json.loads(line)) == {"time", "pid", "level", "message"}
