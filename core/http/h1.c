@@ -3,7 +3,8 @@
 /*
  * One HTTP/1 connection.
  *
- *           first byte        head complete, or refused    answer in the output
+ *   OPENING  (only where hooks are told of connections: h1_watch)
+ *      |    first byte        head complete, or refused    answer in the output
  *     IDLE ------------> HEAD ------------------> EXCHANGE ---------------------> IDLE
  *      |                   |                       |  |  |
  *      |                   |                       |  |  +--- body unread --> DISCARD --> IDLE
@@ -71,6 +72,7 @@ struct turn;
 // clang-format off
 #define H1_STATES(X)                                                                      \
     /* name      step           may go to                                              */ \
+    X(OPENING,   step_opening,  MAY(IDLE) | MAY(CLOSED))                                  \
     X(IDLE,      step_idle,     MAY(HEAD) | MAY(FINISH) | MAY(CLOSED))                    \
     X(HEAD,      step_head,     MAY(EXCHANGE) | MAY(FINISH) | MAY(CLOSED))                \
     X(EXCHANGE,  step_exchange, MAY(IDLE) | MAY(DISCARD) | MAY(FINISH) | MAY(CLOSED))     \
@@ -91,22 +93,24 @@ struct h1_conn {
     struct engine *engine;              /* borrowed */
     const struct h1_settings *settings; /* borrowed */
     struct stream *stream;              /* owned; its memory is below */
+    struct h1_watched *watched;         /* the watcher's; NULL: nobody is told */
     struct addr_ip peer;
 
     /* Changes. */
-    enum h1_state state        : 8;
-    enum h1_close close_reason : 8;
-    bool may_read              : 1; /* the last read did not empty the stream */
-    bool peer_ended            : 1; /* a FIN was announced */
-    bool has_read_end          : 1; /* and read */
-    bool must_run              : 1; /* the request's handler has something to look at */
-    bool is_last               : 1; /* the answer in hand ends the connection */
-    bool must_linger           : 1; /* the client may still be sending when we close */
-    bool is_cut                : 1; /* the last answer is not whole and never will be */
-    bool sent_continue         : 1; /* or the client does not wait for it */
-    bool in_turn               : 1;
-    bool is_stopping           : 1; /* engine_stop() */
-    bool reads_body            : 1; /* the client's time for its body runs, from since_ns */
+    enum h1_state state         : 8;
+    enum h1_close close_reason  : 8;
+    enum h1_admission admission : 8; /* in OPENING */
+    bool may_read               : 1; /* the last read did not empty the stream */
+    bool peer_ended             : 1; /* a FIN was announced */
+    bool has_read_end           : 1; /* and read */
+    bool must_run               : 1; /* the request's handler has something to look at */
+    bool is_last                : 1; /* the answer in hand ends the connection */
+    bool must_linger            : 1; /* the client may still be sending when we close */
+    bool is_cut                 : 1; /* the last answer is not whole and never will be */
+    bool sent_continue          : 1; /* or the client does not wait for it */
+    bool in_turn                : 1;
+    bool is_stopping            : 1; /* engine_stop() */
+    bool reads_body             : 1; /* the client's time for its body runs, from since_ns */
     struct carrier carrier;
     struct loop_task task;
     struct coarse_timer timer;
@@ -143,6 +147,7 @@ struct turn {
 
 #define MAY(name) (1u << H1_##name)
 
+static enum step_result step_opening(struct turn *turn);
 static enum step_result step_idle(struct turn *turn);
 static enum step_result step_head(struct turn *turn);
 static enum step_result step_exchange(struct turn *turn);
@@ -275,6 +280,9 @@ fill(struct turn *turn)
     /* A short read emptied the stream. Yet a FIN may stand behind the bytes, and so may a
      * reset: libevent reports both in the edge that is past, and the latter as if it were more
      * bytes. Where this turn writes, writing finds out; else only another read does. */
+    if (conn->watched != NULL) {
+        conn->watched->received_bytes += (uint64_t)n;
+    }
     turn->was_short = (size_t)n < LOOP_SCRATCH_BYTES && !conn->peer_ended;
     turn->input = weir_str_make(scratch, (size_t)n);
     return FILLED;
@@ -364,6 +372,26 @@ static const struct request_transport transport = {
 };
 
 /* ---- steps ------------------------------------------------------------------------------- */
+
+/* Nothing is read before the watcher has made up its mind. */
+static enum step_result
+step_opening(struct turn *turn)
+{
+    struct h1_conn *conn = turn->conn;
+    switch (conn->admission) {
+    case H1_ADMITTED:
+        conn->since_ns = now_ns(conn);
+        enter(conn, H1_IDLE);
+        return STEP_AGAIN;
+    case H1_HELD:
+        return STEP_WAIT;
+    case H1_DROPPED:
+        return gone(conn, H1_CLOSE_DROPPED);
+    case H1_NO_MEMORY:
+        return gone(conn, H1_CLOSE_NO_MEMORY);
+    }
+    return STEP_WAIT;
+}
 
 static enum step_result
 step_idle(struct turn *turn)
@@ -663,6 +691,7 @@ end_of(enum h1_close reason)
     case H1_CLOSE_CLIENT_RESET:
     case H1_CLOSE_DONE:
     case H1_CLOSE_IDLE:
+    case H1_CLOSE_DROPPED:
     case H1_CLOSE_COUNT:
         return REQUEST_END_CLIENT_LEFT;
     }
@@ -916,6 +945,10 @@ close_conn(struct h1_conn *conn)
         request->is_gone = true;
         end_request(conn, request, conn->output.queued_bytes, end);
     }
+    if (conn->watched != NULL) {
+        conn->settings->watch->closed(conn->watched, conn->close_reason, conn->requests,
+                conn->output.sent_bytes);
+    }
     if (conn->settings->on_closed != NULL) {
         conn->settings->on_closed(conn->settings->context, &conn->peer, conn->close_reason);
     }
@@ -1014,6 +1047,7 @@ next_limit(const struct h1_conn *conn)
     case H1_LINGER:
         sooner(&limit, clock_add_ns(conn->since_ns, LINGER_NS), H1_CLOSE_DONE);
         break;
+    case H1_OPENING: /* the watcher's time */
     case H1_FINISH:
     case H1_CLOSED:
         break;
@@ -1076,7 +1110,8 @@ take_turn(struct h1_conn *conn, unsigned events)
     /* Bytes and a reset behind them are one edge, and the bytes may have been all that was
      * read: whoever waits now asks, or would wait for a client that has left. */
     bool may_wait_in_vain = (events & STREAM_READABLE) != 0 &&
-            (conn->state == H1_HEAD || conn->state == H1_EXCHANGE || conn->state == H1_DISCARD);
+            (conn->state == H1_HEAD || conn->state == H1_EXCHANGE ||
+                    conn->state == H1_DISCARD || conn->state == H1_OPENING);
     if (result == STEP_WAIT && may_wait_in_vain && stream_error(conn->stream) < 0) {
         result = gone(conn, H1_CLOSE_CLIENT_RESET);
     }
@@ -1240,7 +1275,21 @@ h1_conn_start(struct h1_conn *conn, struct stream *stream)
     conn->may_read = true;
     conn->is_stopping = conn->engine->is_draining;
     engine_add(conn->engine, &conn->carrier);
+    const struct h1_watch *watch = conn->settings->watch;
+    if (watch != NULL) {
+        conn->state = H1_OPENING;
+        conn->admission = watch->opened(conn->engine, conn->settings, conn, &conn->peer,
+                &conn->watched);
+    }
     take_turn(conn, STREAM_READABLE);
+}
+
+void
+h1_conn_admit(struct h1_conn *conn, enum h1_admission admission)
+{
+    WEIR_ASSERT(conn->state == H1_OPENING && conn->admission == H1_HELD);
+    conn->admission = admission;
+    loop_defer(conn->engine->loop, &conn->task);
 }
 
 int

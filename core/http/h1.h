@@ -9,6 +9,7 @@
 #include "net/stream.h"
 
 struct h1_conn;
+struct h1_settings;
 
 /* Why a connection ended: log text and counter label. The first reason given stays. */
 // clang-format off
@@ -24,7 +25,8 @@ struct h1_conn;
     X(SLOW_REQUEST, "slow_request",  "not answered within timeouts.request")          \
     X(BROKEN,       "broken_answer", "the answer could not be completed")             \
     X(NO_MEMORY,    "no_memory",     "out of memory")                                 \
-    X(STOPPED,      "stopped",       "the server stopped")
+    X(STOPPED,      "stopped",       "the server stopped")                            \
+    X(DROPPED,      "dropped",       "dropped by a hook before its first request")
 // clang-format on
 
 enum h1_close {
@@ -40,6 +42,31 @@ const char *h1_close_label(enum h1_close reason);
 /* Called once when a connection has ended, before it is freed; may be NULL. */
 typedef void h1_closed_fn(void *context, const struct addr_ip *peer, enum h1_close reason);
 
+/* What becomes of a connection before its first request. */
+enum h1_admission {
+    H1_ADMITTED,
+    H1_HELD, /* h1_conn_admit() follows */
+    H1_DROPPED,
+    H1_NO_MEMORY,
+};
+
+/* The part of a watcher's own that the connection counts in; embedded. */
+struct h1_watched {
+    uint64_t received_bytes;
+};
+
+/* Whoever is told of connections (module/connection.h). */
+struct h1_watch {
+    /* It has begun, and nothing was read. Sets *out to what closed() is given; left alone,
+     * nothing more is told. */
+    enum h1_admission (*opened)(struct engine *engine, const struct h1_settings *settings,
+            struct h1_conn *conn, const struct addr_ip *peer, struct h1_watched **out);
+
+    /* It has ended, held and dropped ones too. */
+    void (*closed)(struct h1_watched *watched, enum h1_close reason, uint64_t requests,
+            uint64_t sent_bytes);
+};
+
 /* What connections are accepted under; borrowed by each and outlives them. */
 struct h1_settings {
     struct http_limits limits;
@@ -47,6 +74,8 @@ struct h1_settings {
     const void *origin; /* borrowed: becomes request->origin */
     h1_closed_fn *on_closed;
     void *context;
+    const struct h1_watch *watch; /* NULL: nobody is told */
+    const void *watch_context;    /* borrowed; the watcher's */
 };
 
 /* A connection without a stream. NULL without memory. */
@@ -62,6 +91,9 @@ void h1_conn_on_event(void *owner, unsigned events);
 /* Begins: the connection owns `stream` from now on, and itself. It reads at once, before any
  * event. May free the connection. */
 void h1_conn_start(struct h1_conn *conn, struct stream *stream);
+
+/* Goes on with a connection that was H1_HELD, at the end of the loop's turn. */
+void h1_conn_admit(struct h1_conn *conn, enum h1_admission admission);
 
 /* Serves a connected socket; takes `fd` over, on failure too. Returns 0 or a negative errno. */
 WEIR_MUST_USE int h1_serve_fd(struct engine *engine, const struct h1_settings *settings, int fd,

@@ -165,26 +165,17 @@ compile_server(struct generation *generation, const struct site_server *site,
     return r;
 }
 
-/* Hooks of connections are not called in this build: better refused than passed over. */
+/* A listener's hooks for connections, if it has any. */
 static int
-refuse_connection_hooks(const struct site_uses *uses, struct diagnostics *diagnostics)
+compile_listener(struct generation *generation, struct generation_listener *listener,
+        struct diagnostics *diagnostics)
 {
-    int r = 0;
-    for (size_t i = 0; i < uses->count; i++) {
-        const struct weir_handler *handler = uses->items[i].conf->handler;
-        for (uint32_t j = 0; j < handler->hooks.count; j++) {
-            const struct weir_hook *hook = (const void *)((const char *)handler->hooks.items +
-                    (size_t)j * handler->hooks.item_bytes);
-            if (hook->on == WEIR_ON_ACCEPT || hook->on == WEIR_ON_OPEN ||
-                    hook->on == WEIR_ON_CLOSE) {
-                config_mistake(diagnostics, DIAGNOSTIC_NOT_IN_BUILD, uses->items[i].where,
-                        "handler \"%s\": hooks of connections (accept, open, close) are not in "
-                        "this build",
-                        handler->name);
-                r = -EINVAL;
-                break;
-            }
-        }
+    const struct chain *chain;
+    int r = compile_chain(generation, &listener->site->uses, NULL, diagnostics, &chain);
+    if (r == 0 && connection_has_hooks(chain)) {
+        listener->hooks = (struct connection_hooks){ chain, listener->site->address };
+        listener->settings.watch = &connection_watch;
+        listener->settings.watch_context = &listener->hooks;
     }
     return r;
 }
@@ -458,7 +449,7 @@ compile(const struct site *site, struct diagnostics *diagnostics, struct generat
     }
     r = compile_servers(generation, diagnostics);
     for (size_t i = 0; r == 0 && i < site->listeners_count; i++) {
-        r = refuse_connection_hooks(&site->listeners[i]->uses, diagnostics);
+        r = compile_listener(generation, &generation->listeners[i], diagnostics);
     }
     if (r < 0) {
         goto fail;

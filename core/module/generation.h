@@ -6,6 +6,7 @@
 #define WEIR_MODULE_GENERATION_H
 
 #include "http/h1.h"
+#include "module/connection.h"
 #include "module/course.h"
 #include "module/site.h"
 
@@ -14,7 +15,8 @@ struct generation;
 /* One listener as the server opens it. */
 struct generation_listener {
     const struct site_listener *site;
-    struct h1_settings settings; /* .origin is this; the server fills in on_closed */
+    struct connection_hooks hooks; /* settings.watch_context, where there are any */
+    struct h1_settings settings;   /* .origin is this; the server fills in on_closed */
 };
 
 /* Compiles the site's chains and runs conf_open() of all its confs. Mistakes of modules go to

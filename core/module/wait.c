@@ -19,13 +19,14 @@
 #include "event/mailbox.h"
 #include "event/timer.h"
 #include "http/request.h"
+#include "module/connection.h"
 #include "module/course.h"
 
 #define SLOTS_AT_ONCE 64u
 
 #define ARMED 1u
 
-struct slot {
+struct wait_slot {
     /* Any thread: generation << 1, plus ARMED. */
     _Atomic(uint64_t) state;
 
@@ -36,25 +37,27 @@ struct slot {
 
     /* The loop's. */
     struct wait_table *table;
-    struct weir_request *request; /* NULL: it ended while the letter was under way */
+    bool is_awaited; /* false: whoever waited ended while the letter was under way */
+    struct weir_connection *connection; /* whose hook waits; NULL: a request's */
     weir_resume_fn *resume;
+    weir_connection_resume_fn *resume_connection;
     enum weir_wake how;
     bool is_ripe; /* fired, and the loop knows: no letter is under way */
     struct course_wait wait;
     struct timer timer;
-    struct slot *next_free;
+    struct wait_slot *next_free;
 };
 
 struct chunk {
     struct chunk *next;
-    struct slot slots[SLOTS_AT_ONCE];
+    struct wait_slot slots[SLOTS_AT_ONCE];
 };
 
 struct wait_table {
     struct loop *loop;       /* borrowed */
     struct mailbox *mailbox; /* borrowed */
     struct chunk *chunks;    /* owned */
-    struct slot *free;
+    struct wait_slot *free;
     size_t count;
 };
 
@@ -102,7 +105,7 @@ wait_table_mailbox(const struct wait_table *table)
 /* True for the one caller that ends the wait of this generation. Pairs with itself on every
  * thread: what the winner writes afterwards reaches the loop through the mailbox. */
 static bool
-fire(struct slot *slot, uint64_t generation)
+fire(struct wait_slot *slot, uint64_t generation)
 {
     uint64_t expected = generation << 1 | ARMED;
     return atomic_compare_exchange_strong_explicit(&slot->state, &expected, generation << 1,
@@ -110,25 +113,25 @@ fire(struct slot *slot, uint64_t generation)
 }
 
 static uint64_t
-generation_of(struct slot *slot)
+generation_of(struct wait_slot *slot)
 {
     return atomic_load_explicit(&slot->state, memory_order_relaxed) >> 1;
 }
 
 static void
-release(struct slot *slot)
+release(struct wait_slot *slot)
 {
     struct wait_table *table = slot->table;
     timer_cancel(&slot->timer);
     atomic_store_explicit(&slot->state, (generation_of(slot) + 1) << 1, memory_order_release);
-    slot->request = NULL;
+    slot->is_awaited = false;
     slot->next_free = table->free;
     table->free = slot;
     table->count--;
 }
 
 static void
-drop_payload(struct slot *slot)
+drop_payload(struct wait_slot *slot)
 {
     if (slot->free_payload != NULL) {
         slot->free_payload(slot->payload);
@@ -136,12 +139,23 @@ drop_payload(struct slot *slot)
 }
 
 static void
+ripen(struct wait_slot *slot)
+{
+    if (slot->connection != NULL) {
+        connection_ripen(slot->connection);
+    } else {
+        course_ripen(&slot->wait);
+    }
+}
+
+static void
 on_letter(struct letter *letter)
 {
-    struct slot *slot = (struct slot *)((char *)letter - offsetof(struct slot, letter));
+    struct wait_slot *slot = (struct wait_slot *)((char *)letter -
+            offsetof(struct wait_slot, letter));
     slot->is_ripe = true;
-    if (slot->request != NULL) {
-        course_ripen(&slot->wait);
+    if (slot->is_awaited) {
+        ripen(slot);
         return;
     }
     drop_payload(slot);
@@ -151,47 +165,80 @@ on_letter(struct letter *letter)
 static void
 on_deadline(struct timer *timer)
 {
-    struct slot *slot = (struct slot *)((char *)timer - offsetof(struct slot, timer));
+    struct wait_slot *slot = (struct wait_slot *)((char *)timer -
+            offsetof(struct wait_slot, timer));
     if (fire(slot, generation_of(slot))) {
         slot->how = WEIR_TIMED_OUT;
         slot->is_ripe = true;
-        course_ripen(&slot->wait);
+        ripen(slot);
     }
 }
 
-static struct slot *
+static struct wait_slot *
 slot_of(struct course_wait *wait)
 {
-    return (struct slot *)((char *)wait - offsetof(struct slot, wait));
+    return (struct wait_slot *)((char *)wait - offsetof(struct wait_slot, wait));
+}
+
+/* What the resume function is given; the slot is free again. */
+static void *
+take_payload(struct wait_slot *slot)
+{
+    void *payload = slot->how == WEIR_WOKEN ? slot->payload : NULL;
+    release(slot);
+    return payload;
 }
 
 /* In the suspended hook's place. */
 static enum weir_verdict
 resume_slot(struct weir_request *request, const void *conf)
 {
-    struct slot *slot = slot_of(course_awaited(request));
+    struct wait_slot *slot = slot_of(course_awaited(request));
     weir_resume_fn *resume = slot->resume;
     enum weir_wake how = slot->how;
-    void *payload = how == WEIR_WOKEN ? slot->payload : NULL;
-    release(slot);
-    return resume(request, conf, how, payload);
+    return resume(request, conf, how, take_payload(slot));
 }
 
-/* The request ends while the hook waits. */
-static enum weir_verdict
-abort_slot(struct weir_request *request, const void *conf)
+enum weir_verdict
+wait_resume_connection(struct wait_slot *slot, struct weir_connection *connection,
+        const void *conf)
 {
-    struct slot *slot = slot_of(course_awaited(request));
-    weir_resume_fn *resume = slot->resume;
+    weir_connection_resume_fn *resume = slot->resume_connection;
+    enum weir_wake how = slot->how;
+    return resume(connection, conf, how, take_payload(slot));
+}
+
+/* Whoever waits ends first. */
+static void
+leave(struct wait_slot *slot)
+{
     if (slot->is_ripe) {
         drop_payload(slot);
         release(slot);
     } else if (fire(slot, generation_of(slot))) {
         release(slot);
     } else {
-        slot->request = NULL; /* the letter is under way and releases it */
+        slot->is_awaited = false; /* the letter is under way and releases it */
     }
+}
+
+/* The request ends while the hook waits. */
+static enum weir_verdict
+abort_slot(struct weir_request *request, const void *conf)
+{
+    struct wait_slot *slot = slot_of(course_awaited(request));
+    weir_resume_fn *resume = slot->resume;
+    leave(slot);
     return resume(request, conf, WEIR_ABORTED, NULL);
+}
+
+void
+wait_abort_connection(struct wait_slot *slot, struct weir_connection *connection,
+        const void *conf)
+{
+    weir_connection_resume_fn *resume = slot->resume_connection;
+    leave(slot);
+    (void)resume(connection, conf, WEIR_ABORTED, NULL);
 }
 
 static bool
@@ -204,7 +251,7 @@ add_chunk(struct wait_table *table)
     chunk->next = table->chunks;
     table->chunks = chunk;
     for (unsigned i = 0; i < SLOTS_AT_ONCE; i++) {
-        struct slot *slot = &chunk->slots[i];
+        struct wait_slot *slot = &chunk->slots[i];
         slot->table = table;
         slot->letter.fn = on_letter;
         slot->wait.aborted = abort_slot;
@@ -216,21 +263,46 @@ add_chunk(struct wait_table *table)
     return true;
 }
 
-enum weir_verdict
-weir_suspend(struct weir_request *request, weir_resume_fn *resume, uint64_t timeout_ns,
-        struct weir_token *token)
+/* A slot whose deadline is set, at the front of the free ones; NULL without memory. */
+static struct wait_slot *
+prepare(struct wait_table *table, uint64_t timeout_ns, uint64_t longest_ns)
 {
-    struct wait_table *table = course_map_of(request)->waits;
-    if (table == NULL || resume == NULL || (table->free == NULL && !add_chunk(table))) {
-        return WEIR_FAILED;
+    if (table == NULL || (table->free == NULL && !add_chunk(table))) {
+        return NULL;
     }
-    struct slot *slot = table->free;
-    uint64_t longest_ns = request->timeouts->wait_ns;
+    struct wait_slot *slot = table->free;
     if (timeout_ns == WEIR_WAIT_PRESET || timeout_ns > longest_ns) {
         timeout_ns = longest_ns;
     }
     uint64_t deadline_ns = clock_add_ns(loop_now_ns(table->loop), timeout_ns);
-    if (deadline_ns != CLOCK_NEVER && timer_set(&slot->timer, deadline_ns) < 0) {
+    bool is_set = deadline_ns == CLOCK_NEVER || timer_set(&slot->timer, deadline_ns) == 0;
+    return is_set ? slot : NULL;
+}
+
+/* It is waited in from now on. */
+static struct weir_token
+arm(struct wait_slot *slot)
+{
+    slot->table->free = slot->next_free;
+    slot->table->count++;
+    slot->is_awaited = true;
+    slot->how = WEIR_WOKEN;
+    slot->is_ripe = false;
+    slot->payload = NULL;
+    slot->free_payload = NULL;
+    uint64_t generation = generation_of(slot);
+    atomic_store_explicit(&slot->state, generation << 1 | ARMED, memory_order_release);
+    return (struct weir_token){ slot, generation };
+}
+
+enum weir_verdict
+weir_suspend(struct weir_request *request, weir_resume_fn *resume, uint64_t timeout_ns,
+        struct weir_token *token)
+{
+    struct wait_slot *slot = resume == NULL
+            ? NULL
+            : prepare(course_map_of(request)->waits, timeout_ns, request->timeouts->wait_ns);
+    if (slot == NULL) {
         return WEIR_FAILED;
     }
     enum weir_verdict verdict = course_wait_for(request, &slot->wait, resume_slot);
@@ -238,24 +310,33 @@ weir_suspend(struct weir_request *request, weir_resume_fn *resume, uint64_t time
         timer_cancel(&slot->timer);
         return verdict;
     }
-    table->free = slot->next_free;
-    table->count++;
-    slot->request = request;
+    slot->connection = NULL;
     slot->resume = resume;
-    slot->how = WEIR_WOKEN;
-    slot->is_ripe = false;
-    slot->payload = NULL;
-    slot->free_payload = NULL;
-    uint64_t generation = generation_of(slot);
-    atomic_store_explicit(&slot->state, generation << 1 | ARMED, memory_order_release);
-    *token = (struct weir_token){ slot, generation };
+    *token = arm(slot);
+    return WEIR_PENDING;
+}
+
+enum weir_verdict
+weir_connection_suspend(struct weir_connection *connection, weir_connection_resume_fn *resume,
+        uint64_t timeout_ns, struct weir_token *token)
+{
+    struct wait_slot *slot = resume == NULL ? NULL
+                                            : prepare(connection_waits(connection), timeout_ns,
+                                                      connection_longest_ns(connection));
+    if (slot == NULL) {
+        return WEIR_FAILED;
+    }
+    slot->connection = connection;
+    slot->resume_connection = resume;
+    connection_hold(connection, slot);
+    *token = arm(slot);
     return WEIR_PENDING;
 }
 
 bool
 weir_resume(struct weir_token token, void *payload, void (*free_payload)(void *payload))
 {
-    struct slot *slot = token.slot;
+    struct wait_slot *slot = token.slot;
     if (slot == NULL || !fire(slot, token.generation)) {
         if (free_payload != NULL) {
             free_payload(payload);

@@ -10,6 +10,7 @@
 
 struct loop;
 struct mailbox;
+struct wait_slot;
 struct wait_table;
 
 /* `mailbox` is the loop's, borrowed. Returns 0 or -ENOMEM. */
@@ -23,5 +24,12 @@ void wait_table_free(struct wait_table *table);
 size_t wait_table_count(const struct wait_table *table);
 
 struct mailbox *wait_table_mailbox(const struct wait_table *table);
+
+/* What the open hook of a connection waited in has become ripe, or the connection has ended:
+ * calls the module in the hook's place. */
+enum weir_verdict wait_resume_connection(struct wait_slot *slot,
+        struct weir_connection *connection, const void *conf);
+void wait_abort_connection(struct wait_slot *slot, struct weir_connection *connection,
+        const void *conf);
 
 #endif

@@ -31,8 +31,8 @@ enum weir_verdict {
 
 /* The phases of a request, in order, and of its connection (DESIGN.md section 4). */
 enum weir_phase {
-    WEIR_ON_ACCEPT = 1,       /* listener; connection hook; may drop */
-    WEIR_ON_OPEN = 2,         /* listener; connection hook; may drop */
+    WEIR_ON_ACCEPT = 1,       /* listener; connection hook; may drop (weir/connection.h) */
+    WEIR_ON_OPEN = 2,         /* listener; connection hook; may wait, and drop */
     WEIR_ON_HEAD = 3,         /* server; the head is read and checked */
     WEIR_ON_REWRITE = 4,      /* server; may change method, host, path; routing follows */
     WEIR_ON_ACCESS = 5,       /* route; all must pass; stages limit, authenticate, authorize */
