@@ -128,6 +128,12 @@ engine_stop(struct engine *engine, bool now)
     }
 }
 
+void
+engine_retire(struct engine *engine)
+{
+    engine->is_draining = true;
+}
+
 struct weir_str
 engine_date(struct engine *engine)
 {

@@ -99,6 +99,11 @@ void engine_remove(struct engine *engine, struct carrier *carrier);
  * all at once. */
 void engine_stop(struct engine *engine, bool now);
 
+/* The same, but idle connections stay until they have had one more answer, which says close, or
+ * their time is over: another generation takes the new ones, and a request that crosses a close
+ * would be lost. */
+void engine_retire(struct engine *engine);
+
 /* Memory has run out: at the end of the turn stalled readers are closed, the oldest first,
  * until there is some again. */
 void engine_shed(struct engine *engine);

@@ -26,20 +26,6 @@ refuse_key(const struct site *site, const char *section, const char *key, const 
 static void
 check_abilities(const struct site *site, struct diagnostics *diagnostics)
 {
-    const struct site_workers *workers = &site->workers;
-    if (workers->processes > 1) {
-        refuse_key(site, "workers", "processes", "it serves with one process", diagnostics);
-    }
-    if (workers->loops > 1) {
-        refuse_key(site, "workers", "loops", "it serves with one event loop", diagnostics);
-    }
-    if (workers->max_requests != UINT64_MAX) {
-        refuse_key(site, "workers", "max_requests", "its worker is never replaced",
-                diagnostics);
-    }
-    if (workers->cpu_affinity) {
-        refuse_key(site, "workers", "cpu_affinity", "its worker runs on any core", diagnostics);
-    }
     if (site->control.listen.len > 0) {
         refuse_key(site, "control", "listen", "it has no control socket", diagnostics);
     }

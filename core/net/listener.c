@@ -97,6 +97,9 @@ listener_open_fd(const struct listener_settings *settings)
         r = bind_unix(fd, settings);
     } else {
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+        if (settings->shares_port) {
+            setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+        }
         /* Inherited by what is accepted. */
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         if (family == AF_INET6) {
@@ -120,6 +123,19 @@ void
 listener_close_fd(int fd)
 {
     close(fd);
+}
+
+int
+listener_bound_addr(int fd, struct addr *out)
+{
+    struct addr addr = { .len = 0 };
+    socklen_t len = sizeof(addr.un);
+    if (getsockname(fd, &addr.sa, &len) == -1) {
+        return -errno;
+    }
+    addr.len = len;
+    *out = addr;
+    return 0;
 }
 
 static int

@@ -17,7 +17,8 @@ typedef void listener_accept_fn(void *owner, int fd, const struct addr *peer);
 struct listener_settings {
     struct addr addr;
     int backlog;
-    mode_t mode; /* of a Unix socket's file; 0660 unless configured */
+    mode_t mode;      /* of a Unix socket's file; 0660 unless configured */
+    bool shares_port; /* one of several sockets of one TCP address (SO_REUSEPORT) */
 };
 
 /* Binds and listens. A Unix socket's file that nobody answers on is replaced. Returns the
@@ -26,6 +27,10 @@ WEIR_MUST_USE int listener_open_fd(const struct listener_settings *settings);
 
 /* Closes what listener_open_fd() answered, and nobody took over. */
 void listener_close_fd(int fd);
+
+/* The address that `fd` is bound to, with the port that the system chose. Returns 0 or a
+ * negative errno. */
+WEIR_MUST_USE int listener_bound_addr(int fd, struct addr *out);
 
 /* Accepts from `fd` (owned by the listener from now on) on the loop. Returns 0 or a negative
  * errno, when the caller keeps `fd`. Thread: the loop's, or any before it turns. */

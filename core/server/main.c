@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "config/diagnostic.h"
 #include "server/exit.h"
+#include "server/worker.h"
 
 static const struct command {
     const char *name, *summary; /* summary NULL: not for people */
@@ -20,6 +21,7 @@ static const struct command {
     { "explain", "say which route, hooks and options a request meets", command_explain },
     { "schema", "write the JSON Schema of this installation", command_schema },
     { "checker", NULL, command_checker },
+    { "worker", NULL, command_worker }, /* the master's, not people's */
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

@@ -1,390 +1,623 @@
 /* SPDX-License-Identifier: MIT */
 /*
- *     START -> SERVING --TERM, QUIT--> DRAINING --no connection left, deadline--> STOPPED
- *                 |                        |                                         ^
- *                 +--INT-------------------+--TERM, INT------------------------------+
+ *     BEGINNING --START--> (loads, says READY) --> SERVING --DRAIN--> --all loops done--> exit
+ *                              \--fails--> exit with a code     \--STOP--> exit
+ *
+ * The main thread turns the first loop and talks to the master; the other loops turn on threads
+ * of their own and are told by letters. The process has given up its privileges before it was
+ * executed, and whatever the master does not send it does not have.
  */
 #include "server/worker.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/budget.h"
+#include "base/buf.h"
 #include "event/loop.h"
-#include "event/mailbox.h"
 #include "event/signal.h"
-#include "event/timer.h"
-#include "http/file_cache.h"
-#include "http/h1.h"
-#include "module/generation.h"
-#include "module/pools.h"
-#include "module/wait.h"
-#include "net/listener.h"
 #include "observe/log.h"
+#include "server/channel.h"
 #include "server/exit.h"
 #include "server/memory.h"
-#include "server/privileges.h"
+#include "server/worker_loop.h"
 
-/* While draining, how often it is looked whether the last connection has ended. */
-#define DRAIN_LOOK_NS (50 * NS_PER_MS)
+#define REPORT_MAX_BYTES (1u << 20)
 
 /* What the pools' threads may take to end after the last connection has. */
-#define POOLS_STOP_NS (2 * NS_PER_S)
+#define POOLS_STOP_NS (500 * NS_PER_MS)
 
-enum worker_state {
-    WORKER_SERVING,
-    WORKER_DRAINING,
-    WORKER_STOPPED
-};
-
-struct door {
-    struct worker *worker;
-    struct generation_listener *listener; /* borrowed from the generation */
-    int fd;                               /* owned, until `accepting` takes it; -1 */
-    struct listener *accepting;           /* owned */
-    uint64_t connections;                 /* open ones */
-    bool is_full;                         /* paused: limits.connections are open (F22) */
+/* The sockets of one address, as the master sent them. */
+struct inherited {
+    int *fds; /* owned; by slot, or the shared one */
+    unsigned count;
+    bool is_shared;
 };
 
 struct worker {
-    const struct site *site;       /* borrowed */
+    struct loop *loop; /* the first one's; the loop's own once there are loops */
+    struct channel *channel;
+    struct signal_watch *signals;
+    struct channel_hello hello;
+    char *file;                  /* owned: the configuration's name */
+    int sources_fd;              /* owned; -1 */
+    int log_fd;                  /* owned; -1: standard error */
+    struct inherited *inherited; /* owned; by address */
+    size_t inherited_count;
+
+    struct site *site;             /* owned */
     struct generation *generation; /* owned */
-    struct loop *loop;             /* owned */
-    struct engine engine;
-    struct course_map map;
-    struct mailbox *mailbox;      /* owned */
-    struct wait_table *waits;     /* owned */
-    struct pools *pools;          /* owned */
-    struct file_cache *files;     /* owned */
-    struct signal_watch *signals; /* owned */
-    struct timer drain_timer;
-    struct door *doors; /* owned */
-    size_t door_count;
-    enum worker_state state;
-    uint64_t drain_until_ns;
+    struct pools *pools;           /* owned */
+    struct worker_loop *loops;     /* owned */
+    unsigned loop_count, finished;
+    struct mailbox *mailbox; /* owned: from the other loops */
+    struct timer figures_timer;
+    uint64_t max_requests;
+    bool has_started, is_ending, asked_to_recycle;
+    int exit_code;
 };
 
-static void
-on_closed(void *context, const struct addr_ip *peer, enum h1_close reason)
-{
-    struct door *door = context;
-    door->connections--;
-    if (door->is_full && door->accepting != NULL) {
-        door->is_full = false;
-        listener_resume(door->accepting);
-    }
-    if (log_level() >= LOG_DEBUG) {
-        char ip[ADDR_TEXT_BYTES];
-        addr_ip_format(peer, ip);
-        log_debug("connection from %s ended: %s", ip, h1_close_label(reason));
-    }
-}
+/* A loop tells the main thread that it has finished. */
+struct farewell {
+    struct letter letter;
+    struct worker *worker;
+};
+
+/* ---- telling the master ------------------------------------------------------------------ */
 
 static void
-on_accept(void *owner, int fd, const struct addr *peer)
+say(struct worker *worker, enum channel_type type, const void *body, size_t bytes)
 {
-    struct door *door = owner;
-    const struct h1_settings *settings = &door->listener->settings;
-    door->connections++;
-    if (door->connections >= settings->limits.connections) {
-        door->is_full = true;
-        listener_pause(door->accepting);
-        log_warn("listener %.*s: limits.connections (%llu) are open; new ones wait",
-                WEIR_STR_ARG(door->listener->site->address),
-                (unsigned long long)settings->limits.connections);
-    }
-    int r = h1_serve_fd(&door->worker->engine, settings, fd, peer);
-    if (r < 0) {
-        /* Nobody will call on_closed() for it. */
-        on_closed(door, &(struct addr_ip){ .family = AF_UNIX }, H1_CLOSE_NO_MEMORY);
-        log_error("connection refused: %s", strerror(-r));
-    }
+    int r = channel_send(worker->channel, type, body, bytes, NULL, 0);
+    (void)r; /* a master that is gone ends us; one that is busy is told again */
 }
 
-static int
-explain_open_error(const struct site_listener *listener, int error)
+/* What is wrong with the configuration, as weir check prints it. */
+static void
+send_report(struct worker *worker, struct diagnostics *diagnostics)
 {
-    const char *hint = "";
-    switch (error) {
-    case EADDRINUSE:
-        hint = "; another program listens there: stop it, or choose another port";
-        break;
-    case EACCES:
-    case EPERM:
-        hint = "; ports below 1024 need root or CAP_NET_BIND_SERVICE, a socket file a "
-               "directory that you may write to";
-        break;
-    case EADDRNOTAVAIL:
-        hint = "; this machine has no such address";
-        break;
-    default:
-        break;
-    }
-    log_error("listener %.*s: %s%s", WEIR_STR_ARG(listener->address), strerror(error), hint);
-    return error == EACCES || error == EPERM ? EXIT_PERMISSION : EXIT_SYSTEM;
-}
-
-/* Binds all listeners or none (F6). Returns an exit code. */
-static int
-bind_doors(struct worker *worker)
-{
-    size_t count = worker->site->listeners_count;
-    worker->doors = calloc(count == 0 ? 1 : count, sizeof(*worker->doors));
-    if (worker->doors == NULL) {
-        log_error("out of memory while opening listeners");
-        return EXIT_SYSTEM;
-    }
-    worker->door_count = count;
-    int code = EXIT_OK;
-    for (size_t i = 0; i < count; i++) {
-        const struct site_listener *site = worker->site->listeners[i];
-        struct listener_settings settings = { .addr = site->addr,
-            .backlog = site->backlog,
-            .mode = site->mode };
-        worker->doors[i].fd = listener_open_fd(&settings);
-        if (worker->doors[i].fd < 0) {
-            /* The others are tried, so that all are named. */
-            code = explain_open_error(site, -worker->doors[i].fd);
+    struct buf text;
+    buf_init(&text, REPORT_MAX_BYTES);
+    if (diagnostics_print(diagnostics, DIAGNOSTIC_TEXT, false, &text) == 0) {
+        struct weir_str rest = buf_str(&text);
+        while (rest.len > 0) {
+            size_t len = rest.len < CHANNEL_BODY_MAX ? rest.len : CHANNEL_BODY_MAX;
+            say(worker, CHANNEL_REPORT, rest.ptr, len);
+            rest.ptr += len;
+            rest.len -= len;
         }
     }
-    return code;
-}
-
-/* Begins to accept. Returns an exit code. */
-static int
-open_doors(struct worker *worker)
-{
-    size_t count;
-    struct generation_listener *listeners = generation_listeners(worker->generation, &count);
-    for (size_t i = 0; i < count; i++) {
-        struct door *door = &worker->doors[i];
-        door->worker = worker;
-        door->listener = &listeners[i];
-        door->listener->settings.on_closed = on_closed;
-        door->listener->settings.context = door;
-        int r = listener_new(worker->loop, door->fd, on_accept, door, &door->accepting);
-        if (r < 0) {
-            return explain_open_error(listeners[i].site, -r);
-        }
-        door->fd = -1; /* the listener's */
-    }
-    return EXIT_OK;
+    buf_fini(&text);
 }
 
 static void
-close_doors(struct worker *worker)
-{
-    for (size_t i = 0; i < worker->door_count; i++) {
-        struct door *door = &worker->doors[i];
-        listener_free(door->accepting);
-        door->accepting = NULL;
-        if (door->fd >= 0) {
-            listener_close_fd(door->fd);
-            door->fd = -1;
-        }
-    }
-}
-
-static void
-announce(const struct worker *worker)
-{
-    for (size_t i = 0; i < worker->door_count; i++) {
-        char text[ADDR_TEXT_BYTES];
-        addr_format(listener_addr(worker->doors[i].accepting), text);
-        log_info("listening on %s", text);
-    }
-}
-
-static void
-finish(struct worker *worker)
-{
-    worker->state = WORKER_STOPPED;
-    timer_cancel(&worker->drain_timer);
-    close_doors(worker);
-    engine_stop(&worker->engine, true);
-    loop_stop(worker->loop);
-}
-
-static void
-look_again(struct worker *worker)
-{
-    uint64_t at_ns = clock_add_ns(loop_now_ns(worker->loop), DRAIN_LOOK_NS);
-    if (timer_set(&worker->drain_timer, at_ns) < 0) {
-        finish(worker);
-    }
-}
-
-static void
-on_drain_timer(struct timer *timer)
+on_figures_timer(struct timer *timer)
 {
     struct worker *worker = (struct worker *)((char *)timer -
-            offsetof(struct worker, drain_timer));
-    if (worker->engine.carriers == NULL && course_logs_kept(&worker->map) == 0) {
-        log_info("stopped: every answer was sent");
-        finish(worker);
-    } else if (loop_now_ns(worker->loop) >= worker->drain_until_ns) {
-        log_warn("stopped: workers.drain_timeout is over, open connections are cut");
-        finish(worker);
-    } else {
-        look_again(worker);
+            offsetof(struct worker, figures_timer));
+    struct channel_figures sum = { .requests = 0 };
+    for (unsigned i = 0; i < worker->loop_count; i++) {
+        const struct worker_loop_figures *figures = &worker->loops[i].figures;
+        uint64_t accepted = atomic_load_explicit(&figures->accepted, memory_order_relaxed);
+        uint64_t closed = atomic_load_explicit(&figures->closed, memory_order_relaxed);
+        sum.connections_accepted += accepted;
+        sum.connections_open += accepted > closed ? accepted - closed : 0;
+        sum.requests += atomic_load_explicit(&figures->requests, memory_order_relaxed);
+        sum.bytes_in += atomic_load_explicit(&figures->bytes_in, memory_order_relaxed);
+        sum.bytes_out += atomic_load_explicit(&figures->bytes_out, memory_order_relaxed);
+    }
+    say(worker, CHANNEL_FIGURES, &sum, sizeof(sum));
+    if (sum.requests >= worker->max_requests && !worker->is_ending) {
+        say(worker, CHANNEL_RECYCLE, NULL, 0); /* again until it is heeded */
+    }
+    int r = timer_set(timer, clock_add_ns(loop_now_ns(worker->loop), NS_PER_S));
+    (void)r; /* in its own callback it cannot fail */
+}
+
+/* ---- ending ------------------------------------------------------------------------------ */
+
+static void
+order_all(struct worker *worker, const struct worker_order *order)
+{
+    for (unsigned i = 0; i < worker->loop_count; i++) {
+        if (worker_loop_order(&worker->loops[i], order) < 0) {
+            log_error("out of memory: the worker ends");
+            _exit(EXIT_SYSTEM);
+        }
     }
 }
 
 static void
-drain(struct worker *worker)
+end(struct worker *worker, enum worker_order_kind how, uint64_t timeout_ns, bool is_stop)
 {
-    log_info("stopping: no new connections; what was accepted is answered");
-    worker->state = WORKER_DRAINING;
-    worker->drain_until_ns = clock_add_ns(loop_now_ns(worker->loop),
-            worker->site->workers.drain_timeout_ns);
-    for (size_t i = 0; i < worker->door_count; i++) {
-        listener_drain(worker->doors[i].accepting);
+    worker->is_ending = true;
+    if (!worker->has_started) {
+        loop_stop(worker->loop);
+        return;
     }
-    close_doors(worker);
-    engine_stop(&worker->engine, false);
-    look_again(worker);
+    order_all(worker,
+            &(struct worker_order){ .kind = how,
+                    .fd = -1,
+                    .timeout_ns = timeout_ns,
+                    .is_stop = is_stop });
 }
 
+static void
+on_farewell(struct letter *letter)
+{
+    struct farewell *farewell = (struct farewell *)((char *)letter -
+            offsetof(struct farewell, letter));
+    farewell->worker->finished++;
+    free(farewell);
+}
+
+/* On whichever loop it is. */
+static void
+on_loop_finished(void *context, struct worker_loop *loop)
+{
+    struct worker *worker = context;
+    (void)loop;
+    struct farewell *farewell = malloc(sizeof(*farewell));
+    if (farewell == NULL) {
+        _exit(EXIT_SYSTEM);
+    }
+    *farewell = (struct farewell){ .letter = { .fn = on_farewell }, .worker = worker };
+    mailbox_post(worker->mailbox, &farewell->letter);
+}
+
+/* Signals of the terminal reach us too and are the master's to act on. TERM is meant for this
+ * process: it drains, and the master starts another. */
 static void
 on_signal(void *context, int signo)
 {
     struct worker *worker = context;
-    switch (signo) {
-    case SIGTERM:
-    case SIGQUIT:
-        if (worker->state == WORKER_SERVING) {
-            drain(worker);
-        } else {
-            log_info("stopped at once: second signal");
-            finish(worker);
-        }
-        break;
-    case SIGINT:
-        log_info("stopped at once");
-        finish(worker);
-        break;
-    default:
-        log_warn("SIG%s: not in this build", sigabbrev_np(signo));
-        break;
+    if (signo == SIGTERM && worker->site != NULL) {
+        log_info("worker %u: told to end by a signal; what was accepted is answered",
+                worker->hello.index);
+        end(worker, WORKER_ORDER_DRAIN, worker->site->workers.drain_timeout_ns, true);
+    } else if (signo == SIGTERM) {
+        loop_stop(worker->loop);
     }
 }
 
-/* What hooks wait with: the mailbox, the table of waits, the pools' threads. */
+/* ---- starting ---------------------------------------------------------------------------- */
+
 static int
-start_means(struct worker *worker)
+load_site(struct worker *worker, struct diagnostics *diagnostics)
 {
-    int r = mailbox_new(worker->loop, &worker->mailbox);
-    if (r == 0) {
-        r = wait_table_new(worker->loop, worker->mailbox, &worker->waits);
+    int r = worker->sources_fd >= 0
+            ? site_load_bundle(worker->sources_fd, diagnostics, &worker->site)
+            : site_load(worker->file, diagnostics, &worker->site);
+    if (r < 0) {
+        return r == -ENOMEM ? EXIT_SYSTEM : EXIT_CONFIGURATION;
     }
-    if (r == 0) {
-        r = pools_new(worker->site, &worker->pools);
+    if (worker->site->listeners_count != worker->inherited_count) {
+        log_error(
+                "the configuration has %zu listeners, %zu were opened: it has changed, or this "
+                "is another build",
+                worker->site->listeners_count, worker->inherited_count);
+        return EXIT_RUNTIME;
     }
-    if (r == 0) {
-        /* Disks are waited for in a pool of their own where one is named for it. */
-        struct pool *pool = pools_find(worker->pools, WEIR_STR("files"));
-        const struct file_cache_settings settings = FILE_CACHE_PRESET;
-        r = file_cache_new(worker->loop,
-                pool != NULL ? pool : pools_find(worker->pools, WEIR_STR("default")),
-                worker->mailbox, &settings, &worker->files);
-    }
-    generation_map_init(worker->generation, &worker->map);
-    worker->map.waits = worker->waits;
-    worker->map.pools = worker->pools;
-    return r;
+    worker->max_requests = worker->site->workers.max_requests;
+    budget_init(memory_of_worker(&worker->site->workers, worker->hello.processes));
+    r = generation_new(worker->site, diagnostics, &worker->generation);
+    return r == 0 ? EXIT_OK : r == -ENOMEM ? EXIT_SYSTEM : EXIT_CONFIGURATION;
 }
 
-/* Connections have ended, so nobody waits any more; threads may still be at work. */
-static void
-stop_means(struct worker *worker)
+static int
+make_loops(struct worker *worker)
 {
-    course_stop(&worker->map);
+    unsigned count = (unsigned)worker->site->workers.loops;
+    int r = pools_new(worker->site, &worker->pools);
+    if (r < 0) {
+        log_error("the pools cannot be started: %s", strerror(-r));
+        return EXIT_SYSTEM;
+    }
+    worker->loops = calloc(count, sizeof(*worker->loops));
+    r = worker->loops == NULL ? -ENOMEM : 0;
+    for (unsigned i = 0; r == 0 && i < count; i++) {
+        struct loop *loop = worker->loop;
+        r = i == 0 ? 0 : loop_new(NULL, &loop);
+        if (r == 0) {
+            const struct worker_loop_settings settings = {
+                .index = i,
+                .count = count,
+                .generation = worker->generation,
+                .pools = worker->pools,
+                .loop = loop,
+                .on_finished = on_loop_finished,
+                .context = worker,
+            };
+            worker->loop_count = i + 1;
+            r = worker_loop_init(&worker->loops[i], &settings);
+        }
+    }
+    if (r == 0) {
+        r = mailbox_new(worker->loop, &worker->mailbox);
+    }
+    if (r < 0) {
+        log_error("the event loops cannot be made: %s", strerror(-r));
+        return EXIT_SYSTEM;
+    }
+    return EXIT_OK;
+}
+
+/* One core for each loop, in order, of those that the process may use. */
+static void
+set_affinity(const struct worker *worker, unsigned index)
+{
+    cpu_set_t allowed, one;
+    if (!worker->site->workers.cpu_affinity ||
+            sched_getaffinity(0, sizeof(allowed), &allowed) == -1) {
+        return;
+    }
+    int nth = (int)((worker->hello.index * worker->loop_count + index) %
+            (unsigned)CPU_COUNT(&allowed));
+    size_t core = 0;
+    while (!CPU_ISSET(core, &allowed) || nth-- > 0) {
+        core++;
+    }
+    CPU_ZERO(&one);
+    CPU_SET(core, &one);
+    pthread_t thread = index == 0 ? pthread_self() : worker->loops[index].thread;
+    if (pthread_setaffinity_np(thread, sizeof(one), &one) != 0) {
+        log_warn("workers.cpu_affinity: a loop cannot be bound to core %zu", core);
+    }
+}
+
+static int
+start_loops(struct worker *worker)
+{
+    for (unsigned i = 1; i < worker->loop_count; i++) {
+        int r = worker_loop_start_thread(&worker->loops[i]);
+        if (r < 0) {
+            log_error("event loop %u cannot be started: %s", i, strerror(-r));
+            return EXIT_SYSTEM;
+        }
+    }
+    for (unsigned i = worker->loop_count; i > 0; i--) {
+        set_affinity(worker, i - 1);
+    }
+    int r = timer_set(&worker->figures_timer,
+            clock_add_ns(loop_now_ns(worker->loop), NS_PER_S));
+    return r < 0 ? EXIT_SYSTEM : EXIT_OK;
+}
+
+static void
+start(struct worker *worker)
+{
+    struct diagnostics *diagnostics = diagnostics_new();
+    int code = diagnostics == NULL || worker->file == NULL ? EXIT_SYSTEM : EXIT_OK;
+    if (code == EXIT_OK) {
+        code = load_site(worker, diagnostics);
+        send_report(worker, diagnostics);
+    }
+    diagnostics_free(diagnostics);
+    if (code == EXIT_OK) {
+        code = make_loops(worker);
+    }
+    if (code == EXIT_OK) {
+        worker->has_started = true;
+        code = start_loops(worker);
+    }
+    if (code != EXIT_OK) {
+        worker->exit_code = code;
+        end(worker, WORKER_ORDER_STOP, 0, true);
+        return;
+    }
+    say(worker, CHANNEL_READY, NULL, 0);
+}
+
+/* ---- what the master says ---------------------------------------------------------------- */
+
+static void
+take_hello(struct worker *worker, const struct channel_message *message)
+{
+    if (message->bytes != sizeof(worker->hello)) {
+        worker->exit_code = EXIT_RUNTIME;
+        loop_stop(worker->loop);
+        return;
+    }
+    memcpy(&worker->hello, message->body, sizeof(worker->hello));
+    if (worker->hello.version != CHANNEL_VERSION ||
+            strncmp(worker->hello.build, PACKAGE_VERSION, sizeof(worker->hello.build)) != 0) {
+        log_error("this program is weir " PACKAGE_VERSION ", the server that started it is "
+                  "another (%.*s): restart the server",
+                (int)sizeof(worker->hello.build), worker->hello.build);
+        worker->exit_code = EXIT_RUNTIME;
+        loop_stop(worker->loop);
+    }
+}
+
+/* The error log; again when it was reopened, over the old descriptor, so that no line is lost.
+ */
+static void
+take_log(struct worker *worker, const struct channel_message *message)
+{
+    struct channel_log log;
+    if (message->bytes != sizeof(log) || message->descriptor_count != 1) {
+        return;
+    }
+    memcpy(&log, message->body, sizeof(log));
+    int fd = message->descriptors[0];
+    if (worker->log_fd >= 0) {
+        dup3(fd, worker->log_fd, O_CLOEXEC);
+    } else {
+        worker->log_fd = fd;
+        message->descriptors[0] = -1;
+    }
+    log_init(worker->log_fd, (enum log_level)log.level);
+    log_set_form(log.format == SITE_LOG_JSON ? LOG_JSON : LOG_TEXT);
+}
+
+static void
+take_sources(struct worker *worker, const struct channel_message *message)
+{
+    free(worker->file);
+    worker->file = strndup(message->body, message->bytes);
+    if (message->descriptor_count == 1) {
+        worker->sources_fd = message->descriptors[0];
+        message->descriptors[0] = -1;
+    }
+}
+
+static void
+take_listeners(struct worker *worker, const struct channel_message *message)
+{
+    struct channel_listeners listeners;
+    if (message->bytes != sizeof(listeners)) {
+        return;
+    }
+    memcpy(&listeners, message->body, sizeof(listeners));
+    if (listeners.address >= worker->inherited_count) {
+        size_t count = (size_t)listeners.address + 1;
+        struct inherited *grown = realloc(worker->inherited, count * sizeof(*grown));
+        if (grown == NULL) {
+            _exit(EXIT_SYSTEM);
+        }
+        memset(grown + worker->inherited_count, 0,
+                (count - worker->inherited_count) * sizeof(*grown));
+        worker->inherited = grown;
+        worker->inherited_count = count;
+    }
+    struct inherited *inherited = &worker->inherited[listeners.address];
+    if (listeners.first != inherited->count) {
+        return; /* what a replacement was given already */
+    }
+    size_t count = inherited->count + message->descriptor_count;
+    int *fds = realloc(inherited->fds, count * sizeof(*fds));
+    if (fds == NULL) {
+        _exit(EXIT_SYSTEM);
+    }
+    inherited->fds = fds;
+    inherited->is_shared = listeners.is_shared != 0;
+    for (size_t i = 0; i < message->descriptor_count; i++) {
+        fds[inherited->count++] = message->descriptors[i];
+        message->descriptors[i] = -1;
+    }
+}
+
+/* Opens the doors of one slot on its loop: its own socket of each address, and those that all
+ * share. */
+static void
+accept_slot(struct worker *worker, uint32_t slot)
+{
+    struct worker_loop *loop = &worker->loops[slot % worker->loop_count];
+    for (size_t i = 0; i < worker->inherited_count; i++) {
+        const struct inherited *inherited = &worker->inherited[i];
+        unsigned at = inherited->is_shared ? 0 : slot;
+        if (at >= inherited->count) {
+            continue;
+        }
+        /* A listener owns its descriptor; ours stays for another time. */
+        const struct worker_order order = {
+            .kind = WORKER_ORDER_OPEN,
+            .address = (uint32_t)i,
+            .slot = slot,
+            .fd = fcntl(inherited->fds[at], F_DUPFD_CLOEXEC, 0),
+        };
+        if (order.fd == -1 || worker_loop_order(loop, &order) < 0) {
+            /* Better no worker than one that hears nobody: the master starts another. */
+            log_error("listener %.*s: %s: the worker ends",
+                    WEIR_STR_ARG(worker->site->listeners[i]->address),
+                    strerror(order.fd == -1 ? errno : ENOMEM));
+            _exit(EXIT_SYSTEM);
+        }
+    }
+}
+
+static void
+take_slot(struct worker *worker, const struct channel_message *message)
+{
+    struct channel_slot slot;
+    if (message->bytes != sizeof(slot) || !worker->has_started) {
+        return;
+    }
+    memcpy(&slot, message->body, sizeof(slot));
+    if (message->type == CHANNEL_ACCEPT) {
+        accept_slot(worker, slot.slot);
+        return;
+    }
+    const struct worker_order order = { .kind = WORKER_ORDER_CLOSE,
+        .slot = slot.slot,
+        .fd = -1 };
+    if (worker_loop_order(&worker->loops[slot.slot % worker->loop_count], &order) < 0) {
+        _exit(EXIT_SYSTEM);
+    }
+}
+
+/* The master's copies are closed by now, or belong to others: ours go too, or clients would
+ * wait in queues that nobody looks at. What accepts has descriptors of its own. */
+static void
+close_inherited(struct worker *worker)
+{
+    for (size_t i = 0; i < worker->inherited_count; i++) {
+        for (unsigned j = 0; j < worker->inherited[i].count; j++) {
+            close(worker->inherited[i].fds[j]);
+        }
+        worker->inherited[i].count = 0;
+    }
+}
+
+static void
+take_drain(struct worker *worker, const struct channel_message *message)
+{
+    struct channel_drain drain;
+    if (message->bytes != sizeof(drain)) {
+        return;
+    }
+    memcpy(&drain, message->body, sizeof(drain));
+    end(worker, WORKER_ORDER_DRAIN, drain.timeout_ns, drain.is_stop != 0);
+    close_inherited(worker);
+}
+
+static void
+on_message(void *context, const struct channel_message *message)
+{
+    struct worker *worker = context;
+    switch (message->type) {
+    case CHANNEL_HELLO:
+        take_hello(worker, message);
+        return;
+    case CHANNEL_LOG:
+        take_log(worker, message);
+        return;
+    case CHANNEL_SOURCES:
+        take_sources(worker, message);
+        return;
+    case CHANNEL_LISTENERS:
+        take_listeners(worker, message);
+        return;
+    case CHANNEL_START:
+        if (!worker->has_started && !worker->is_ending) {
+            start(worker);
+        }
+        return;
+    case CHANNEL_ACCEPT:
+    case CHANNEL_RELEASE:
+        take_slot(worker, message);
+        return;
+    case CHANNEL_DRAIN:
+        take_drain(worker, message);
+        return;
+    case CHANNEL_STOP:
+        end(worker, WORKER_ORDER_STOP, 0, true);
+        return;
+    case CHANNEL_FILE:
+    case CHANNEL_NONE:
+    case CHANNEL_REPORT:
+    case CHANNEL_READY:
+    case CHANNEL_FIGURES:
+    case CHANNEL_RECYCLE:
+    case CHANNEL_TYPE_COUNT:
+        return;
+    }
+}
+
+/* Nobody is left who could tell us anything, or would start another. */
+static void
+on_channel_closed(void *context)
+{
+    struct worker *worker = context;
+    log_error("the master is gone: worker %u ends", worker->hello.index);
+    _exit(EXIT_RUNTIME);
+}
+
+/* ---- life -------------------------------------------------------------------------------- */
+
+static void
+fini(struct worker *worker)
+{
+    for (unsigned i = 1; i < worker->loop_count; i++) {
+        if (worker->loops[i].has_thread) {
+            pthread_join(worker->loops[i].thread, NULL);
+        }
+    }
+    for (unsigned i = 0; i < worker->loop_count; i++) {
+        worker_loop_settle(&worker->loops[i]);
+    }
+    signal_watch_free(worker->signals);
+    timer_cancel(&worker->figures_timer);
+    channel_free(worker->channel);
     if (worker->pools != NULL) {
         uint64_t deadline_ns = clock_add_ns(clock_monotonic_ns(clock_system()), POOLS_STOP_NS);
         if (!pools_stop(worker->pools, deadline_ns)) {
             log_warn("stopped while threads of a pool were still at work");
         }
-        loop_turn(worker->loop, false);
+    }
+    for (unsigned i = 0; i < worker->loop_count; i++) {
+        loop_turn(worker->loops[i].loop, false);
     }
     pools_free(worker->pools);
     mailbox_free(worker->mailbox);
-    file_cache_free(worker->files);
-    wait_table_free(worker->waits);
-}
-
-static void
-fini(struct worker *worker)
-{
-    close_doors(worker);
-    free(worker->doors);
-    signal_watch_free(worker->signals);
-    if (worker->loop != NULL) {
-        timer_cancel(&worker->drain_timer);
-        stop_means(worker);
-        engine_fini(&worker->engine);
+    for (unsigned i = 0; i < worker->loop_count; i++) {
+        worker_loop_fini(&worker->loops[i]);
+    }
+    if (worker->loop_count == 0) {
         loop_free(worker->loop);
     }
+    free(worker->loops);
     generation_free(worker->generation);
+    site_free(worker->site);
+    close_inherited(worker);
+    for (size_t i = 0; i < worker->inherited_count; i++) {
+        free(worker->inherited[i].fds);
+    }
+    free(worker->inherited);
+    free(worker->file);
+    if (worker->sources_fd >= 0) {
+        close(worker->sources_fd);
+    }
 }
 
-/* In this order: what needs root (the listeners), what must not have it (everything else). */
-static int
-start(struct worker *worker, struct diagnostics *diagnostics)
+static bool
+has_channel(void)
 {
-    int code = bind_doors(worker);
-    if (code != EXIT_OK) {
-        return code;
+    int type = 0;
+    socklen_t bytes = sizeof(type);
+    return getsockopt(CHANNEL_WORKER_FD, SOL_SOCKET, SO_TYPE, &type, &bytes) == 0 &&
+            type == SOCK_SEQPACKET;
+}
+
+int
+command_worker(int argc, char **argv)
+{
+    (void)argv;
+    if (argc != 1 || !has_channel()) {
+        fputs("weir worker: is started by weir run, and by nobody else\n", stderr);
+        return EXIT_USAGE_ERROR;
     }
-    const struct site_workers *workers = &worker->site->workers;
-    code = privileges_drop(workers->user, workers->group);
-    if (code != EXIT_OK) {
-        return code;
-    }
-    static const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2 };
+    fcntl(CHANNEL_WORKER_FD, F_SETFD, FD_CLOEXEC);
+    static const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGTTIN,
+        SIGTTOU, SIGWINCH };
+    struct worker worker = { .sources_fd = -1, .log_fd = -1 };
     signal_ignore_pipe();
-    budget_init(memory_of_worker(workers, 1));
-    int r = loop_new(NULL, &worker->loop);
+    int r = loop_new(NULL, &worker.loop);
     if (r == 0) {
-        timer_init(&worker->drain_timer, worker->loop, on_drain_timer);
-        r = signal_watch_new(worker->loop, signals, sizeof(signals) / sizeof(signals[0]),
-                on_signal, worker, &worker->signals);
+        timer_init(&worker.figures_timer, worker.loop, on_figures_timer);
+        r = signal_watch_new(worker.loop, signals, sizeof(signals) / sizeof(signals[0]),
+                on_signal, &worker, &worker.signals);
+    }
+    const struct channel_owner owner = { on_message, on_channel_closed, &worker };
+    if (r == 0) {
+        r = channel_new(worker.loop, CHANNEL_WORKER_FD, &owner, &worker.channel);
     }
     if (r < 0) {
         log_error("the event loop cannot be made: %s", strerror(-r));
         return EXIT_SYSTEM;
     }
-    r = generation_new(worker->site, diagnostics, &worker->generation);
-    if (r < 0) {
-        return r == -ENOMEM ? EXIT_SYSTEM : EXIT_CONFIGURATION;
-    }
-    r = start_means(worker);
-    if (r < 0) {
-        log_error("the pools cannot be started: %s", strerror(-r));
-        return EXIT_SYSTEM;
-    }
-    r = engine_init(&worker->engine, worker->loop, generation_handler(worker->generation),
-            &worker->map);
-    if (r < 0) {
-        log_error("the worker cannot start: %s", strerror(-r));
-        return EXIT_SYSTEM;
-    }
-    worker->engine.files = worker->files;
-    return open_doors(worker);
-}
-
-int
-worker_run(struct site *site, struct diagnostics *diagnostics)
-{
-    struct worker worker = { .site = site, .state = WORKER_SERVING };
-    int code = start(&worker, diagnostics);
-    if (code == EXIT_OK) {
-        announce(&worker);
-        loop_run(worker.loop);
-        /* What ended in the last turn has been put off to the next. */
-        loop_turn(worker.loop, false);
-    }
+    loop_run(worker.loop);
+    /* What ended in the last turn has been put off to the next. */
+    loop_turn(worker.loop, false);
     fini(&worker);
-    return code;
+    return worker.exit_code;
 }

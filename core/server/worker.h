@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* A worker: one process that serves a site with one event loop, from opening its listeners to
- * the last answer. */
+/* A worker: one process that serves a site with one or several event loops. The master starts
+ * it
+ * (`weir worker`) and says over its channel what to do: server/channel.h. */
 #ifndef WEIR_SERVER_WORKER_H
 #define WEIR_SERVER_WORKER_H
 
-#include "module/site.h"
-
-/* Opens every listener or none, says `listening on ADDRESS` for each, and serves until TERM or
- * QUIT (answers what was accepted, within workers.drain_timeout; a second TERM: now) or INT
- * (now). Returns an exit code (server/exit.h); mistakes have been printed or logged. */
-int worker_run(struct site *site, struct diagnostics *diagnostics);
+/* The hidden command: serves what the master on descriptor CHANNEL_WORKER_FD says, until it is
+ * told to end. Returns an exit code. */
+int command_worker(int argc, char **argv);
 
 #endif

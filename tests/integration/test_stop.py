@@ -11,7 +11,7 @@ import weir_raw
 from weir_process import eventually, slow
 from weir_site import GET, HELLO, get, route, site
 
-STOPPING = "stopping: no new connections"
+STOPPING = "draining: no new connections"  # said by the worker, once it is so
 
 
 def drain(server, number=signal.SIGTERM):

@@ -207,19 +207,22 @@ class Server:
         to it meanwhile it finds afterwards, all at once."""
         def comes_to(state):
             def is_there():
-                stat = Path(f"/proc/{self.pid}/stat").read_text()
-                return stat.rpartition(")")[2].split()[0] == state
+                return all(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == state
+                           for pid in process_tree(self.pid))
 
             if not eventually(is_there):
                 raise self.misbehaved(f"never in state {state}")
 
         comes_to("S")
-        self.signal(signal.SIGSTOP)
+        held = process_tree(self.pid)
+        for pid in held:
+            os.kill(pid, signal.SIGSTOP)
         try:
             comes_to("T")
             yield
         finally:
-            self.signal(signal.SIGCONT)
+            for pid in reversed(held):  # workers first: what has come to them comes first
+                os.kill(pid, signal.SIGCONT)
 
     def wait_exit(self, seconds=20):
         """Its exit status (negative: the signal that killed it), waited for."""

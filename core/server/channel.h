@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/* What master and worker say to each other, over a pair of sockets that keeps messages apart
+ * (SOCK_SEQPACKET). A message has a type, a body of at most CHANNEL_BODY_MAX bytes, and
+ * descriptors. The master believes nothing that comes from a worker: sizes are checked, an
+ * unknown type is an error. Thread: the loop's. */
+#ifndef WEIR_SERVER_CHANNEL_H
+#define WEIR_SERVER_CHANNEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <weir/api.h>
+
+/* Raised whenever a message changes its meaning: a worker of another version refuses to start.
+ */
+#define CHANNEL_VERSION 1
+
+#define CHANNEL_BODY_MAX        16384u
+#define CHANNEL_DESCRIPTORS_MAX 64u
+
+/* Where a worker finds its end. */
+#define CHANNEL_WORKER_FD 3
+
+// clang-format off
+#define CHANNEL_TYPES(X)                                                                      \
+    /* To a worker, in this order until it starts. */                                         \
+    X(HELLO)      /* struct channel_hello */                                                  \
+    X(LOG)        /* struct channel_log; the error log */                                     \
+    X(SOURCES)    /* the configuration's file name; the bundle */                             \
+    X(FILE)       /* the path of a log file that the master opened; it */                     \
+    X(LISTENERS)  /* struct channel_listeners; sockets of one address */                      \
+    X(START)      /* load, and say READY or FAILED */                                         \
+    /* To one that is ready. */                                                               \
+    X(ACCEPT)     /* struct channel_slot: accept from these sockets */                        \
+    X(RELEASE)    /* struct channel_slot: and no longer */                                    \
+    X(DRAIN)      /* struct channel_drain */                                                  \
+    X(STOP)       /* end now */                                                               \
+    /* To the master. */                                                                      \
+    X(REPORT)     /* text: what is wrong with the configuration */                            \
+    X(READY)      /* nothing */                                                               \
+    X(FIGURES)    /* struct channel_figures */                                                \
+    X(RECYCLE)    /* workers.max_requests is reached: a replacement is wanted */
+// clang-format on
+
+enum channel_type {
+    CHANNEL_NONE,
+#define X(name) CHANNEL_##name,
+    CHANNEL_TYPES(X)
+#undef X
+    CHANNEL_TYPE_COUNT
+};
+
+struct channel_hello {
+    uint32_t version, generation, index, processes;
+    char build[64]; /* terminated */
+};
+
+struct channel_log {
+    int32_t level, format;
+};
+
+struct channel_listeners {
+    uint32_t address;   /* its index among the configuration's listeners */
+    uint32_t first;     /* the slot of the first socket sent along */
+    uint32_t is_shared; /* one socket for all workers: not by slot */
+};
+
+struct channel_slot {
+    uint32_t slot;
+};
+
+struct channel_drain {
+    uint64_t timeout_ns; /* CLOCK_NEVER: none */
+    uint32_t is_stop;    /* the server stops: idle connections close at once */
+};
+
+struct channel_figures {
+    uint64_t connections_accepted, connections_open, requests, bytes_in, bytes_out;
+};
+
+struct channel_message {
+    enum channel_type type;
+    const void *body; /* borrowed until the function returns; aligned to 8 */
+    size_t bytes;
+    int *descriptors; /* the receiver's to close; it sets those that it keeps to -1 */
+    size_t descriptor_count;
+};
+
+struct channel;
+struct loop;
+
+struct channel_owner {
+    void (*on_message)(void *context, const struct channel_message *message);
+    void (*on_closed)(void *context); /* the other end is gone, or broke the protocol */
+    void *context;
+};
+
+/* A pair of connected, close-on-exec ends. Returns 0 or a negative errno. */
+WEIR_MUST_USE int channel_pair(int ends[2]);
+
+/* Takes `fd` over when it succeeds. Returns 0 or a negative errno. */
+WEIR_MUST_USE int channel_new(struct loop *loop, int fd, const struct channel_owner *owner,
+        struct channel **out);
+void channel_free(struct channel *channel); /* NULL: nothing. Not from on_message */
+
+/* Takes what has come and was not looked at, on_closed() apart: its other end is gone. */
+void channel_take_rest(struct channel *channel);
+
+/* Sends one message; `descriptors` stay the caller's. Returns 0; -EAGAIN when the other end has
+ * not read for long; -EPIPE when it is gone; -EMSGSIZE. */
+WEIR_MUST_USE int channel_send(struct channel *channel, enum channel_type type,
+        const void *body, size_t bytes, const int *descriptors, size_t count);
+
+#endif

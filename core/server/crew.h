@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/* The workers of one generation, as the master sees them.
+ *
+ *     a worker:   STARTING --ready--> READY --go--> SERVING --drain--> DRAINING --> (ended)
+ *                     |                                |                               ^
+ *                     +--------- it died --------------+-------------------------------+
+ *                                   \-- of a crew that serves: another after a while
+ *
+ *     the crew:   STARTING --all ready--> READY --crew_go()--> SERVING --crew_drain()-->
+ * DRAINING
+ *                     \--one failed--> FAILED
+ *
+ * Each slot (one event loop of one worker) has its own socket of every TCP address. Whoever
+ * serves accepts from its own slots and from those that have nobody. Thread: the master's. */
+#ifndef WEIR_SERVER_CREW_H
+#define WEIR_SERVER_CREW_H
+
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "event/timer.h"
+#include "server/channel.h"
+#include "server/plan.h"
+#include "server/sockets.h"
+
+struct crew;
+struct crew_worker;
+struct loop;
+
+enum crew_state {
+    CREW_STARTING,
+    CREW_READY,
+    CREW_SERVING,
+    CREW_FAILED, /* its workers are being ended */
+    CREW_DRAINING,
+};
+
+enum crew_worker_state {
+    CREW_WORKER_STARTING,
+    CREW_WORKER_READY,
+    CREW_WORKER_SERVING,
+    CREW_WORKER_DRAINING,
+};
+
+/* What the master is told, and what it gives. */
+struct crew_master {
+    struct loop *loop;       /* borrowed */
+    struct sockets *sockets; /* borrowed */
+    const char *program;     /* borrowed: what workers exec */
+    const char *file;        /* borrowed: the configuration's name */
+    int log_fd;              /* borrowed: the error log */
+    int (*log_file)(void *context,
+            struct weir_str path); /* the descriptor of a log file, or -1 */
+
+    void (*on_ready)(void *context, struct crew *crew);
+    void (*on_failed)(void *context, struct crew *crew, int exit_code);
+    void (*on_empty)(void *context, struct crew *crew); /* no worker is left; may free it */
+    void *context;
+};
+
+struct crew_worker {
+    struct crew *crew;
+    unsigned index; /* of the process: slots index * loops and up */
+    enum crew_worker_state state;
+    pid_t pid;
+    struct channel *channel;
+    uint64_t started_ns, serving_ns;
+    bool is_replaced; /* a replacement for it is starting or serves */
+    bool is_leaving;  /* one process fewer is wanted */
+    struct channel_figures figures;
+    struct crew_worker *next;
+};
+
+struct crew {
+    const struct crew_master *master; /* borrowed */
+    struct plan *plan;                /* owned */
+    struct listening **listening;     /* owned, one reference each; by plan->listeners */
+    bool has_sockets;                 /* until it drains */
+    unsigned number;                  /* the generation's */
+    enum crew_state state;
+    unsigned processes, loops;
+    struct crew_worker *workers; /* owned */
+    struct crew_worker **owners; /* owned; by slot: who accepts from its sockets */
+    unsigned owner_count;
+    struct buf report;          /* what workers said was wrong, while starting */
+    int exit_code;              /* of the first that failed */
+    uint64_t restarts;          /* workers that died and were replaced */
+    unsigned quick_deaths;      /* in a row */
+    unsigned *sent;             /* owned; by address: sockets that workers have */
+    struct timer restart_timer; /* starts what is missing */
+    struct timer kill_timer;    /* ends what should have ended by itself */
+    struct crew *next;
+};
+
+/* Opens the plan's sockets and starts its workers. Takes `plan` over, on failure too. Returns
+ * an exit code; EXIT_OK sets *out, and on_ready() or on_failed() follows. */
+int crew_new(const struct crew_master *master, struct plan *plan, unsigned number,
+        struct crew **out);
+
+/* After on_empty(), or with nobody left. NULL: nothing. */
+void crew_free(struct crew *crew);
+
+/* All are ready: they accept. */
+void crew_go(struct crew *crew);
+
+/* No new connections; what was accepted is answered. `is_stop`: idle connections close at once,
+ * else after their next answer. Gives up the crew's sockets. */
+void crew_drain(struct crew *crew, bool is_stop);
+
+/* Accepts nothing any more, and serves on what it has (WINCH). */
+void crew_pause(struct crew *crew);
+
+/* Ends all workers now; by SIGKILL when `kill`. */
+void crew_stop(struct crew *crew, bool kill);
+
+/* Sockets that another crew opened on the same addresses are accepted from until it serves. */
+void crew_refresh(struct crew *crew);
+
+/* One process more, or fewer. False when there would be none, or too many. */
+bool crew_grow(struct crew *crew);
+bool crew_shrink(struct crew *crew);
+
+/* A process of ours has ended. True when it was one of the crew's; may free the crew. */
+bool crew_reap(struct crew *crew, pid_t pid, int status);
+
+/* Sends new descriptors: the error log's, and those of log files (USR1). */
+void crew_reopen(struct crew *crew);
+
+unsigned crew_count(const struct crew *crew, enum crew_worker_state state);
+
+#endif

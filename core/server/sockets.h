@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* The listening sockets of the master, by address. A TCP address has one socket a slot
+ * (SO_REUSEPORT; a slot is one event loop of one worker), any other one socket for all. They
+ * are made once and handed to every generation that wants the address: closing the last
+ * reference to a listening socket would reset whoever waits in its queue. Thread: the master's.
+ */
+#ifndef WEIR_SERVER_SOCKETS_H
+#define WEIR_SERVER_SOCKETS_H
+
+#include <stdbool.h>
+
+#include "server/plan.h"
+
+struct sockets;
+
+struct listening {
+    struct addr configured; /* what the configuration says */
+    struct addr bound;      /* with the port that the system chose */
+    struct weir_str text;   /* owned; as written */
+    bool is_shared;         /* one socket, not one a slot */
+    int *fds;               /* owned; by slot, or the shared one */
+    unsigned count;
+    unsigned references;
+    struct listening *next;
+};
+
+struct sockets *sockets_new(void);          /* NULL without memory */
+void sockets_free(struct sockets *sockets); /* closes all. NULL: nothing */
+
+/*
+ * All addresses of the plan with at least `slots` sockets each: what is open already is used
+ * again, the rest is opened, all of it or nothing (F6). What is wrong is logged.
+ * Params:  out: plan->listeners_count pointers, one counted reference each.
+ * Returns: an exit code.
+ */
+int sockets_open(struct sockets *sockets, const struct plan *plan, unsigned slots,
+        struct listening **out);
+
+/* Opens what is missing up to `slots` sockets. Returns an exit code. */
+int sockets_grow(struct listening *listening, int backlog, unsigned slots);
+
+/* The last reference closes the sockets. */
+void sockets_unref(struct sockets *sockets, struct listening *listening);
+
+#endif

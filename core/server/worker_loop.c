@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ *     SERVING --DRAIN--> DRAINING --no connection left--> FINISHED
+ *        |                  |  \--deadline--> idle ones close --a moment later--> all are cut
+ *        +------STOP--------+---------------------------------------------------------^
+ */
+#include "server/worker_loop.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "event/loop.h"
+#include "event/signal.h"
+#include "http/file_cache.h"
+#include "module/wait.h"
+#include "net/listener.h"
+#include "observe/log.h"
+
+/* While draining, how often it is looked whether the last connection has ended. */
+#define DRAIN_LOOK_NS (50 * NS_PER_MS)
+
+/* So long before the deadline idle connections close, those of a generation that was replaced
+ * too. */
+#define LAST_NS NS_PER_S
+
+/* How often the main thread's copy of the figures is brought up to date. */
+#define FIGURES_NS NS_PER_S
+
+struct door {
+    struct entrance *entrance;
+    struct listener *accepting; /* owned */
+    uint32_t slot;
+    struct door *next;
+};
+
+/* ---- connections ------------------------------------------------------------------------- */
+
+static void
+pause_doors(const struct entrance *entrance, bool is_full)
+{
+    for (struct door *door = entrance->doors; door != NULL; door = door->next) {
+        if (is_full) {
+            listener_pause(door->accepting);
+        } else {
+            listener_resume(door->accepting);
+        }
+    }
+}
+
+static void
+on_closed(void *context, const struct addr_ip *peer, enum h1_close reason)
+{
+    struct entrance *entrance = context;
+    entrance->connections--;
+    if (entrance->is_full) {
+        entrance->is_full = false;
+        pause_doors(entrance, false);
+    }
+    if (log_level() >= LOG_DEBUG) {
+        char ip[ADDR_TEXT_BYTES];
+        addr_ip_format(peer, ip);
+        log_debug("connection from %s ended: %s", ip, h1_close_label(reason));
+    }
+}
+
+static void
+on_accept(void *owner, int fd, const struct addr *peer)
+{
+    struct entrance *entrance = ((struct door *)owner)->entrance;
+    entrance->connections++;
+    if (entrance->connections >= entrance->connections_max) {
+        entrance->is_full = true;
+        pause_doors(entrance, true);
+        log_warn("listener %.*s: limits.connections (%llu) are open; new ones wait",
+                WEIR_STR_ARG(entrance->listener->site->address),
+                (unsigned long long)entrance->settings.limits.connections);
+    }
+    int r = h1_serve_fd(&entrance->loop->engine, &entrance->settings, fd, peer);
+    if (r < 0) {
+        /* Nobody will call on_closed() for it. */
+        on_closed(entrance, &(struct addr_ip){ .family = AF_UNIX }, H1_CLOSE_NO_MEMORY);
+        log_error("connection refused: %s", strerror(-r));
+    }
+}
+
+/* ---- doors ------------------------------------------------------------------------------- */
+
+static void
+open_door(struct worker_loop *loop, const struct worker_order *order)
+{
+    struct entrance *entrance = &loop->entrances[order->address];
+    struct door *door = loop->is_draining ? NULL : calloc(1, sizeof(*door));
+    int r = door == NULL ? -ENOMEM : 0;
+    if (r == 0) {
+        door->entrance = entrance;
+        door->slot = order->slot;
+        r = listener_new(loop->loop, order->fd, on_accept, door, &door->accepting);
+    }
+    if (r < 0) {
+        free(door);
+        close(order->fd);
+        if (!loop->is_draining) {
+            log_error("listener %.*s: %s", WEIR_STR_ARG(entrance->listener->site->address),
+                    strerror(-r));
+        }
+        return;
+    }
+    door->next = entrance->doors;
+    entrance->doors = door;
+    if (entrance->is_full) {
+        listener_pause(door->accepting);
+    }
+}
+
+static void
+close_door(struct door **link)
+{
+    struct door *door = *link;
+    *link = door->next;
+    listener_free(door->accepting);
+    free(door);
+}
+
+/* Accepts no more from one slot: somebody else does. */
+static void
+close_slot(struct worker_loop *loop, uint32_t slot)
+{
+    for (size_t i = 0; i < loop->entrance_count; i++) {
+        struct door **link = &loop->entrances[i].doors;
+        while (*link != NULL) {
+            if ((*link)->slot == slot) {
+                close_door(link);
+            } else {
+                link = &(*link)->next;
+            }
+        }
+    }
+}
+
+static void
+close_doors(struct worker_loop *loop)
+{
+    for (size_t i = 0; i < loop->entrance_count; i++) {
+        while (loop->entrances[i].doors != NULL) {
+            close_door(&loop->entrances[i].doors);
+        }
+    }
+}
+
+/* What waits in the queues of the system is taken in first: it was promised an answer (F70). */
+static void
+drain_doors(struct worker_loop *loop)
+{
+    for (size_t i = 0; i < loop->entrance_count; i++) {
+        for (struct door *door = loop->entrances[i].doors; door != NULL; door = door->next) {
+            listener_drain(door->accepting);
+        }
+    }
+    close_doors(loop);
+}
+
+/* ---- the end ----------------------------------------------------------------------------- */
+
+static void
+finish(struct worker_loop *loop)
+{
+    if (loop->is_finished) {
+        return;
+    }
+    loop->is_finished = loop->is_draining = true;
+    timer_cancel(&loop->drain_timer);
+    close_doors(loop);
+    engine_stop(&loop->engine, true);
+    loop->on_finished(loop->context, loop);
+    loop_stop(loop->loop);
+}
+
+static void
+look_again(struct worker_loop *loop)
+{
+    uint64_t at_ns = clock_add_ns(loop_now_ns(loop->loop), DRAIN_LOOK_NS);
+    if (timer_set(&loop->drain_timer, at_ns) < 0) {
+        finish(loop);
+    }
+}
+
+static void
+on_drain_timer(struct timer *timer)
+{
+    struct worker_loop *loop = (struct worker_loop *)((char *)timer -
+            offsetof(struct worker_loop, drain_timer));
+    if (loop->engine.carriers == NULL && course_logs_kept(&loop->map) == 0) {
+        log_info("stopped: every answer was sent");
+        finish(loop);
+    } else if (loop_now_ns(loop->loop) >= loop->drain_until_ns) {
+        log_warn("stopped: workers.drain_timeout is over, open connections are cut");
+        finish(loop);
+    } else {
+        if (!loop->is_over_time && loop_now_ns(loop->loop) >= loop->drain_until_ns - LAST_NS) {
+            /* Idle ones close while there is time to answer what crosses that. */
+            loop->is_over_time = true;
+            engine_stop(&loop->engine, false);
+        }
+        look_again(loop);
+    }
+}
+
+static void
+drain(struct worker_loop *loop, uint64_t timeout_ns, bool is_stop)
+{
+    if (loop->is_finished) {
+        return;
+    }
+    uint64_t until_ns = clock_add_ns(loop_now_ns(loop->loop), timeout_ns);
+    if (!loop->is_draining) {
+        loop->is_draining = true;
+        loop->drain_until_ns = until_ns;
+        drain_doors(loop);
+        if (loop->index == 0) {
+            log_info("draining: no new connections");
+        }
+    }
+    loop->drain_until_ns = until_ns < loop->drain_until_ns ? until_ns : loop->drain_until_ns;
+    loop->is_over_time |= is_stop;
+    if (is_stop) {
+        engine_stop(&loop->engine, false);
+    } else {
+        engine_retire(&loop->engine);
+    }
+    look_again(loop);
+}
+
+/* ---- orders ------------------------------------------------------------------------------ */
+
+static void
+on_order(struct letter *letter)
+{
+    struct worker_order *order = (struct worker_order *)((char *)letter -
+            offsetof(struct worker_order, letter));
+    struct worker_loop *loop = order->loop;
+    switch (order->kind) {
+    case WORKER_ORDER_OPEN:
+        open_door(loop, order);
+        break;
+    case WORKER_ORDER_CLOSE:
+        close_slot(loop, order->slot);
+        break;
+    case WORKER_ORDER_DRAIN:
+        drain(loop, order->timeout_ns, order->is_stop);
+        break;
+    case WORKER_ORDER_STOP:
+        finish(loop);
+        break;
+    }
+    free(order);
+}
+
+int
+worker_loop_order(struct worker_loop *loop, const struct worker_order *order)
+{
+    struct worker_order *copy = malloc(sizeof(*copy));
+    if (copy == NULL) {
+        if (order->fd >= 0) {
+            close(order->fd);
+        }
+        return -ENOMEM;
+    }
+    *copy = *order;
+    copy->letter = (struct letter){ .fn = on_order };
+    copy->loop = loop;
+    mailbox_post(loop->mailbox, &copy->letter);
+    return 0;
+}
+
+/* ---- life -------------------------------------------------------------------------------- */
+
+static void
+publish(_Atomic(uint64_t) *to, uint64_t value)
+{
+    atomic_store_explicit(to, value, memory_order_relaxed);
+}
+
+static void
+on_figures_timer(struct timer *timer)
+{
+    struct worker_loop *loop = (struct worker_loop *)((char *)timer -
+            offsetof(struct worker_loop, figures_timer));
+    const struct engine_figures *figures = &loop->engine.figures;
+    publish(&loop->figures.accepted, figures->connections_opened);
+    publish(&loop->figures.closed, figures->connections_closed);
+    publish(&loop->figures.requests, figures->requests_begun);
+    publish(&loop->figures.bytes_in, figures->bytes_in);
+    publish(&loop->figures.bytes_out, figures->bytes_out);
+    int r = timer_set(timer, clock_add_ns(loop_now_ns(loop->loop), FIGURES_NS));
+    (void)r; /* in its own callback it cannot fail */
+}
+
+static int
+make_entrances(struct worker_loop *loop, const struct worker_loop_settings *settings)
+{
+    size_t count;
+    struct generation_listener *listeners = generation_listeners(settings->generation, &count);
+    loop->entrances = calloc(count == 0 ? 1 : count, sizeof(struct entrance));
+    if (loop->entrances == NULL) {
+        return -ENOMEM;
+    }
+    loop->entrance_count = count;
+    for (size_t i = 0; i < count; i++) {
+        struct entrance *entrance = &loop->entrances[i];
+        entrance->loop = loop;
+        entrance->listener = &listeners[i];
+        entrance->settings = listeners[i].settings;
+        entrance->settings.on_closed = on_closed;
+        entrance->settings.context = entrance;
+        uint64_t most = entrance->settings.limits.connections;
+        uint64_t share = most / settings->count + (most % settings->count != 0);
+        entrance->connections_max = most == HTTP_UNLIMITED ? most : share;
+    }
+    return 0;
+}
+
+int
+worker_loop_init(struct worker_loop *loop, const struct worker_loop_settings *settings)
+{
+    *loop = (struct worker_loop){
+        .index = settings->index,
+        .loop = settings->loop,
+        .on_finished = settings->on_finished,
+        .context = settings->context,
+    };
+    timer_init(&loop->drain_timer, loop->loop, on_drain_timer);
+    timer_init(&loop->figures_timer, loop->loop, on_figures_timer);
+    int r = mailbox_new(loop->loop, &loop->mailbox);
+    if (r == 0) {
+        r = wait_table_new(loop->loop, loop->mailbox, &loop->waits);
+    }
+    if (r == 0) {
+        /* Disks are waited for in a pool of their own where one is named for it. */
+        struct pool *pool = pools_find(settings->pools, WEIR_STR("files"));
+        const struct file_cache_settings preset = FILE_CACHE_PRESET;
+        r = file_cache_new(loop->loop,
+                pool != NULL ? pool : pools_find(settings->pools, WEIR_STR("default")),
+                loop->mailbox, &preset, &loop->files);
+    }
+    if (r == 0) {
+        r = make_entrances(loop, settings);
+    }
+    if (r == 0) {
+        r = timer_set(&loop->figures_timer, clock_add_ns(loop_now_ns(loop->loop), FIGURES_NS));
+    }
+    if (r < 0) {
+        return r;
+    }
+    generation_map_init(settings->generation, &loop->map);
+    loop->map.waits = loop->waits;
+    loop->map.pools = settings->pools;
+    r = engine_init(&loop->engine, loop->loop, generation_handler(settings->generation),
+            &loop->map);
+    loop->engine.files = loop->files;
+    return r;
+}
+
+static void *
+turn_loop(void *context)
+{
+    struct worker_loop *loop = context;
+    signal_block_all();
+    loop_run(loop->loop);
+    /* What ended in the last turn has been put off to the next. */
+    loop_turn(loop->loop, false);
+    return NULL;
+}
+
+int
+worker_loop_start_thread(struct worker_loop *loop)
+{
+    int r = pthread_create(&loop->thread, NULL, turn_loop, loop);
+    loop->has_thread = r == 0;
+    return -r;
+}
+
+void
+worker_loop_settle(struct worker_loop *loop)
+{
+    if (loop->has_thread) {
+        loop_adopt(loop->loop);
+    }
+    if (loop->engine.loop != NULL) {
+        loop_turn(loop->loop, false);
+        course_stop(&loop->map);
+    }
+}
+
+void
+worker_loop_fini(struct worker_loop *loop)
+{
+    if (loop->loop == NULL) {
+        return;
+    }
+    timer_cancel(&loop->drain_timer);
+    timer_cancel(&loop->figures_timer);
+    if (loop->engine.loop != NULL) {
+        close_doors(loop);
+        loop_turn(loop->loop, false);
+        engine_fini(&loop->engine);
+    }
+    mailbox_free(loop->mailbox);
+    file_cache_free(loop->files);
+    wait_table_free(loop->waits);
+    free(loop->entrances);
+    loop_free(loop->loop);
+}

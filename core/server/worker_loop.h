@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/* One event loop of a worker, with all that belongs to a loop: its engine, its connections,
+ * what hooks wait with, its file cache, and the doors through which connections come. The first
+ * loop turns on the worker's main thread, the others on threads of their own. */
+#ifndef WEIR_SERVER_WORKER_LOOP_H
+#define WEIR_SERVER_WORKER_LOOP_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "event/mailbox.h"
+#include "event/timer.h"
+#include "http/h1.h"
+#include "module/course.h"
+#include "module/generation.h"
+#include "module/pools.h"
+
+struct worker_loop;
+
+/* One address, as this loop serves it. */
+struct entrance {
+    struct worker_loop *loop;
+    const struct generation_listener *listener; /* borrowed */
+    struct h1_settings settings;                /* the listener's, with this loop's callbacks */
+    uint64_t connections;                       /* open ones */
+    uint64_t connections_max;                   /* limits.connections, this loop's share */
+    bool is_full;                               /* its doors are paused (F22) */
+    struct door *doors;                         /* owned: sockets that are accepted from */
+};
+
+/* What another thread asks of a loop; freed when it is done. */
+enum worker_order_kind {
+    WORKER_ORDER_OPEN,  /* accept from `fd` as slot `slot` of address `address` */
+    WORKER_ORDER_CLOSE, /* accept no more from slot `slot` */
+    WORKER_ORDER_DRAIN,
+    WORKER_ORDER_STOP,
+};
+
+struct worker_order {
+    struct letter letter;
+    struct worker_loop *loop;
+    enum worker_order_kind kind;
+    uint32_t address, slot;
+    int fd; /* the loop's from here on; -1 */
+    uint64_t timeout_ns;
+    bool is_stop;
+};
+
+/* Read by the main thread while the loop runs. */
+struct worker_loop_figures {
+    _Atomic(uint64_t) accepted, closed, requests, bytes_in, bytes_out;
+};
+
+struct worker_loop {
+    unsigned index;
+    struct loop *loop; /* owned */
+    struct engine engine;
+    struct course_map map;
+    struct mailbox *mailbox;    /* owned */
+    struct wait_table *waits;   /* owned */
+    struct file_cache *files;   /* owned */
+    struct entrance *entrances; /* owned; by address */
+    size_t entrance_count;
+    struct timer drain_timer, figures_timer;
+    uint64_t drain_until_ns;
+    bool is_draining, is_over_time, is_finished;
+    struct worker_loop_figures figures;
+    pthread_t thread;
+    bool has_thread;
+
+    /* On this loop: it has finished, and is about to leave loop_run(). */
+    void (*on_finished)(void *context, struct worker_loop *loop);
+    void *context;
+};
+
+struct worker_loop_settings {
+    unsigned index, count;         /* this one, of how many */
+    struct generation *generation; /* borrowed */
+    struct pools *pools;           /* borrowed */
+    struct loop *loop;             /* taken over; made by the caller */
+    void (*on_finished)(void *context, struct worker_loop *loop);
+    void *context;
+};
+
+/* Returns 0 or a negative errno, when what was made is to be freed with worker_loop_fini(). */
+WEIR_MUST_USE int worker_loop_init(struct worker_loop *loop,
+        const struct worker_loop_settings *settings);
+
+/* Any thread: carried out on the loop. The descriptor of the order is taken over. Without
+ * memory -ENOMEM, and the descriptor is closed. */
+WEIR_MUST_USE int worker_loop_order(struct worker_loop *loop, const struct worker_order *order);
+
+/* Starts a thread for it, on which nothing but a fault of its own is a signal. */
+WEIR_MUST_USE int worker_loop_start_thread(struct worker_loop *loop);
+
+/* After it has finished, and its thread was joined: what waited is told that it is over.
+ * Thread: the main one, whose loop it is from now on. */
+void worker_loop_settle(struct worker_loop *loop);
+
+/* After worker_loop_settle(), and when no pool works any more: turns once more, for what comes
+ * back from pools, then frees. Thread: the main one. */
+void worker_loop_fini(struct worker_loop *loop);
+
+#endif
