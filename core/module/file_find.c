@@ -9,6 +9,8 @@
 
 #include <weir/file.h>
 
+#include "event/loop.h"
+#include "event/timer.h"
 #include "http/file_cache.h"
 #include "http/range.h"
 #include "http/request.h"
@@ -33,6 +35,8 @@ struct file_finding {
     const struct weir_file *file;       /* counted */
     const struct weir_listing *listing; /* counted */
     bool is_warm;
+    bool is_late;       /* no thread had looked within timeouts.wait */
+    struct timer timer; /* set while it is waited for */
     struct file_finding *next;
 };
 
@@ -49,7 +53,26 @@ on_ready(struct file_waiter *waiter)
         finding->listing = waiter->listing;
         waiter->listing = NULL;
     }
+    timer_cancel(&finding->timer);
     course_ripen(&finding->wait);
+}
+
+/* A disk that does not answer: the request goes on without it. */
+static void
+on_deadline(struct timer *timer)
+{
+    struct file_finding *finding = (struct file_finding *)((char *)timer -
+            offsetof(struct file_finding, timer));
+    file_waiter_leave(&finding->waiter);
+    finding->is_late = true;
+    course_ripen(&finding->wait);
+}
+
+static void
+leave(struct file_finding *finding)
+{
+    timer_cancel(&finding->timer);
+    file_waiter_leave(&finding->waiter);
 }
 
 static void
@@ -57,14 +80,14 @@ on_abandon(struct course_wait *wait)
 {
     struct file_finding *finding = (struct file_finding *)((char *)wait -
             offsetof(struct file_finding, wait));
-    file_waiter_leave(&finding->waiter);
+    leave(finding);
 }
 
 static void
 release_finding(void *object)
 {
     struct file_finding *finding = object;
-    file_waiter_leave(&finding->waiter);
+    leave(finding);
     file_unref(finding->file);
     listing_unref(finding->listing);
 }
@@ -99,6 +122,7 @@ add(struct weir_request *request, enum finding_kind kind, const struct weir_root
     finding->wait.abandon = on_abandon;
     finding->waiter.ready = on_ready;
     finding->request = request;
+    timer_init(&finding->timer, request->engine->loop, on_deadline);
     finding->kind = kind;
     finding->root = root;
     finding->path = arena_copy(&request->arena, path);
@@ -115,9 +139,14 @@ add(struct weir_request *request, enum finding_kind kind, const struct weir_root
 static enum weir_verdict
 suspend(struct file_finding *finding, weir_request_fn *resume)
 {
-    enum weir_verdict verdict = course_wait_for(finding->request, &finding->wait, resume);
+    struct weir_request *request = finding->request;
+    uint64_t deadline_ns = clock_add_ns(loop_now_ns(request->engine->loop),
+            request->timeouts->wait_ns);
+    bool is_set = deadline_ns == CLOCK_NEVER || timer_set(&finding->timer, deadline_ns) == 0;
+    enum weir_verdict verdict = is_set ? course_wait_for(request, &finding->wait, resume)
+                                       : WEIR_FAILED;
     if (verdict != WEIR_PENDING) {
-        file_waiter_leave(&finding->waiter);
+        leave(finding);
     }
     return verdict;
 }
@@ -190,7 +219,9 @@ weir_file_find(struct weir_request *request, struct weir_root *root, struct weir
             ? NULL
             : find(request, FINDING_FILE, root, path);
     if (finding != NULL) {
-        *out = finding->file != NULL ? finding->file : &file_no_memory;
+        *out = finding->file != NULL ? finding->file
+                : finding->is_late   ? &file_busy
+                                     : &file_no_memory;
     } else {
         int r = file_cache_find(cache, root, path, out);
         if (r == -EAGAIN) {
@@ -221,7 +252,9 @@ weir_listing_find(struct weir_request *request, struct weir_root *root, struct w
     }
     struct file_finding *finding = find(request, FINDING_LISTING, root, path);
     if (finding != NULL) {
-        *out = finding->listing != NULL ? finding->listing : &listing_no_memory;
+        *out = finding->listing != NULL ? finding->listing
+                : finding->is_late      ? &listing_busy
+                                        : &listing_no_memory;
         return WEIR_NEXT;
     }
     finding = add(request, FINDING_LISTING, root, path);

@@ -83,9 +83,8 @@ WEIR_MUST_USE WEIR_API enum weir_verdict weir_file_find(struct weir_request *req
 WEIR_API enum weir_file_kind weir_file_kind(const struct weir_file *file);
 
 /* 0, or why there is nothing: -ENOENT, -ENOTDIR, -ENAMETOOLONG; -EXDEV and -ELOOP for links
- * that the root does not follow; -EACCES; -EBUSY when too much is waiting for files; -EMFILE;
- * -ENOMEM.
- */
+ * that the root does not follow; -EACCES; -EBUSY when too much is waiting for files, or no
+ * thread has looked within timeouts.wait; -EMFILE; -ENOMEM. */
 WEIR_API int weir_file_error(const struct weir_file *file);
 
 /* Of a regular file. The entity tag with its quotes; the media type with its charset. */

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -892,6 +893,57 @@ START_TEST(forgets_clients_that_leave_while_a_thread_reads)
 }
 END_TEST
 
+static sem_t held;
+
+static void
+run_held(struct pool_task *task, void *thread_state)
+{
+    (void)task;
+    (void)thread_state;
+    while (sem_wait(&held) == -1) {
+    }
+}
+
+static void
+forget_held(struct pool_task *task, enum pool_outcome outcome)
+{
+    (void)task;
+    (void)outcome;
+}
+
+/* A disk that does not answer: no request waits for it for ever. */
+START_TEST(answers_503_when_no_thread_looks_in_time)
+{
+    struct site site;
+    site_init(&site, _i == 0 ? PLAIN : LISTING, FILE_WAY_OPENAT2);
+    struct file_rig *files = &site.files;
+    ck_assert_int_eq(sem_init(&held, 0, 0), 0);
+    struct pool_task tasks[16];
+    memset(tasks, 0, sizeof(tasks));
+    for (int i = 0; i < 16; i++) {
+        tasks[i].run = run_held;
+        tasks[i].done = forget_held;
+        tasks[i].reply_to = files->mailbox;
+        pool_submit(files->pool, &tasks[i]);
+    }
+    files->rig.settings.timeouts.wait_ns = 2 * NS_PER_S;
+    rig_connect(&files->rig);
+    rig_send(&files->rig, _i == 0 ? WEIR_STR(GET("/a.txt")) : WEIR_STR(GET("/bare/")));
+    rig_pass(&files->rig, 1.8);
+    ck_assert_uint_eq(rig_received(&files->rig).len, 0);
+    rig_pass(&files->rig, 0.4);
+    struct weir_str rest = rig_received(&files->rig);
+    struct rig_answer answer;
+    ck_assert(rig_next_answer(&rest, false, &answer));
+    ck_assert_uint_eq(answer.status, 503);
+    for (int i = 0; i < 16; i++) {
+        sem_post(&held);
+    }
+    file_rig_settle(files);
+    site_fini(&site);
+}
+END_TEST
+
 START_TEST(copes_without_memory)
 {
     struct site site;
@@ -945,6 +997,7 @@ add_tests(TCase *tests)
     tcase_add_test(tests, allocates_nothing_for_a_file_it_has);
     tcase_add_test(tests, keeps_within_its_bounds);
     tcase_add_test(tests, asks_a_thread_once_for_many_that_wait);
+    tcase_add_loop_test(tests, answers_503_when_no_thread_looks_in_time, 0, 2);
     tcase_add_test(tests, forgets_clients_that_leave_while_a_thread_reads);
     tcase_add_loop_test(tests, copes_without_memory, 0, 5);
 }

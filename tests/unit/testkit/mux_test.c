@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include <weir/filter.h>
 #include <weir/reply.h>
 #include <weir/request.h>
 
@@ -464,6 +465,137 @@ static const struct weir_hook hold_hooks[] = { { .on = WEIR_ON_ACCESS, .request 
 static const struct weir_handler hold_handler = { .name = "hold",
     .hooks = WEIR_HOOKS(hold_hooks) };
 
+/* Waits in one phase, whichever it is told. */
+static enum weir_phase hold_phase;
+
+static enum weir_verdict
+hold_in(struct weir_request *request, enum weir_phase phase)
+{
+    return phase == hold_phase && held.request == NULL ? hold(request, NULL) : WEIR_NEXT;
+}
+
+static enum weir_verdict
+hold_in_head(struct weir_request *request, const void *conf)
+{
+    (void)conf;
+    return hold_in(request, WEIR_ON_HEAD);
+}
+
+static enum weir_verdict
+hold_in_reply(struct weir_request *request, const void *conf)
+{
+    (void)conf;
+    if (hold_phase == WEIR_ON_REPLY_BODY && weir_filter_enable(request) < 0) {
+        return WEIR_FAILED;
+    }
+    return hold_in(request, WEIR_ON_REPLY_HEAD);
+}
+
+static enum weir_verdict
+hold_in_log(struct weir_request *request, const void *conf)
+{
+    (void)conf;
+    return hold_in(request, WEIR_ON_LOG);
+}
+
+static enum weir_verdict
+pass_or_hold(struct weir_request *request, struct weir_filter *filter, enum weir_phase phase)
+{
+    enum weir_verdict verdict = hold_in(request, phase);
+    size_t len = weir_filter_input(filter).len;
+    if (verdict != WEIR_NEXT || len == 0) {
+        return verdict;
+    }
+    return weir_filter_pass(filter, len) < 0 ? WEIR_FAILED : WEIR_NEXT;
+}
+
+static enum weir_verdict
+hold_request_body(struct weir_request *request, const void *conf, struct weir_filter *filter)
+{
+    (void)conf;
+    return pass_or_hold(request, filter, WEIR_ON_REQUEST_BODY);
+}
+
+static enum weir_verdict
+hold_reply_body(struct weir_request *request, const void *conf, struct weir_filter *filter)
+{
+    (void)conf;
+    return pass_or_hold(request, filter, WEIR_ON_REPLY_BODY);
+}
+
+static const struct weir_hook everywhere_hooks[] = {
+    { .on = WEIR_ON_HEAD, .request = hold_in_head },
+    { .on = WEIR_ON_REQUEST_BODY, .filter = hold_request_body },
+    { .on = WEIR_ON_REPLY_HEAD, .request = hold_in_reply },
+    { .on = WEIR_ON_REPLY_BODY, .filter = hold_reply_body },
+    { .on = WEIR_ON_LOG, .request = hold_in_log },
+};
+static const struct weir_handler everywhere = { .name = "everywhere",
+    .hooks = WEIR_HOOKS(everywhere_hooks) };
+static const enum weir_phase hold_phases[] = { WEIR_ON_HEAD, WEIR_ON_REQUEST_BODY,
+    WEIR_ON_REPLY_HEAD, WEIR_ON_REPLY_BODY, WEIR_ON_LOG };
+
+START_TEST(waits_in_each_phase_of_one_request)
+{
+    memset(&held, 0, sizeof(held));
+    hold_phase = hold_phases[_i];
+    bool is_log = hold_phase == WEIR_ON_LOG;
+    begin(&everywhere, 1);
+    ask(1, "POST\n/echo?hold\nhost: a\n", 0);
+    send_frame(MUX_DATA, MUX_END, 1, WEIR_STR("abc"));
+    get(2, "/hello");
+    exchange();
+    ck_assert_ptr_nonnull(held.request);
+    ck_assert(all.seen[2].has_ended && all.seen[1].has_ended == is_log);
+    ck_assert_uint_eq(course_logs_kept(&all.rig.map), is_log);
+    course_ripen(&held.wait);
+    exchange();
+    ck_assert(has_body(1, "abc"));
+    ck_assert_uint_eq(held.abandoned, 0);
+    ck_assert_uint_eq(course_logs_kept(&all.rig.map), 0);
+    end();
+}
+END_TEST
+
+START_TEST(ends_the_wait_of_a_request_that_is_reset)
+{
+    memset(&held, 0, sizeof(held));
+    hold_phase = hold_phases[_i];
+    begin(&everywhere, 1);
+    ask(1, "POST\n/echo?hold\nhost: a\n", 0);
+    send_frame(MUX_DATA, MUX_END, 1, WEIR_STR("abc"));
+    get(2, "/hello");
+    exchange();
+    send_frame(MUX_RESET, 0, 1, WEIR_STR(""));
+    exchange();
+    ck_assert_uint_eq(held.abandoned, hold_phase != WEIR_ON_LOG);
+    ck_assert(!all.stream.is_closed);
+    end();
+    ck_assert_uint_eq(held.abandoned, 1);
+}
+END_TEST
+
+/* It waits for every run of bytes, and its client takes a few at a time. */
+START_TEST(lets_a_filter_wait_for_a_client_with_little_credit)
+{
+    memset(&held, 0, sizeof(held));
+    hold_phase = WEIR_ON_REPLY_BODY;
+    begin(&everywhere, 1);
+    get(1, "/bytes/5000?hold");
+    exchange();
+    for (int i = 0; i < 5000 && !all.seen[1].has_ended; i++) {
+        if (held.request != NULL && !held.wait.is_there) {
+            course_ripen(&held.wait);
+        }
+        send_credit(1, 7);
+        exchange();
+    }
+    ck_assert(all.seen[1].has_ended);
+    ck_assert_uint_eq(buf_str(&all.seen[1].body).len, 5000);
+    end();
+}
+END_TEST
+
 START_TEST(lets_one_request_wait_while_others_go_on)
 {
     begin(&hold_handler, 1);
@@ -603,6 +735,9 @@ add_tests(TCase *tests)
     tcase_add_test(tests, makes_a_writer_wait_for_its_own_reader);
     tcase_add_test(tests, gives_credit_for_a_body_as_it_is_read);
     tcase_add_test(tests, refuses_a_body_beyond_its_credit);
+    tcase_add_loop_test(tests, waits_in_each_phase_of_one_request, 0, 5);
+    tcase_add_loop_test(tests, ends_the_wait_of_a_request_that_is_reset, 0, 5);
+    tcase_add_test(tests, lets_a_filter_wait_for_a_client_with_little_credit);
     tcase_add_test(tests, lets_one_request_wait_while_others_go_on);
     tcase_add_test(tests, ends_one_request_and_no_other_when_it_is_reset);
     tcase_add_test(tests, ends_all_requests_with_their_connection);
