@@ -155,7 +155,7 @@ start_generation(struct master *master)
     struct buf report;
     buf_init(&report, REPORT_MAX_BYTES);
     struct plan *plan = NULL;
-    int code = plan_make(master->file, is_for_terminal(), &report, &plan);
+    int code = plan_make(master->program, master->file, is_for_terminal(), &report, &plan);
     print_report(&report);
     buf_fini(&report);
     if (code != EXIT_OK) {

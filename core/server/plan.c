@@ -182,10 +182,10 @@ take_result(const struct checker_result *result, const struct config_value *docu
 }
 
 static int
-check(struct plan *plan, const struct config_value *document, bool color, struct buf *report,
-        int *code)
+check(const char *program, struct plan *plan, const struct config_value *document, bool color,
+        struct buf *report, int *code)
 {
-    const struct checker_job job = { .program = "/proc/self/exe",
+    const struct checker_job job = { .program = program,
         .sources_fd = plan->sources_fd,
         .user = plan->workers.user,
         .group = plan->workers.group,
@@ -222,7 +222,8 @@ report_text(struct diagnostics *diagnostics, bool color, struct buf *report)
 }
 
 int
-plan_make(const char *file, bool color, struct buf *report, struct plan **out)
+plan_make(const char *program, const char *file, bool color, struct buf *report,
+        struct plan **out)
 {
     const struct config_value *document = NULL;
     struct plan *plan = plan_new();
@@ -235,7 +236,7 @@ plan_make(const char *file, bool color, struct buf *report, struct plan **out)
     } else if (r == 0 || r == -EINVAL) {
         /* The checker finds these mistakes again, and all others. As root it cannot be started
          * before the account is known. */
-        r = check(plan, document, color, report, &code);
+        r = check(program, plan, document, color, report, &code);
     }
     diagnostics_free(diagnostics);
     if (r == 0 && geteuid() == 0 && plan->workers.user.len == 0) {

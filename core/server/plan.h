@@ -44,11 +44,13 @@ struct plan {
  * Reads the configuration in `file` with the caller's rights and has it checked, modules
  * included, by a short-lived process that has dropped them.
  * Thread:  a master without threads; blocks until the checker has ended, 30 seconds at most.
- * Params:  report: what is wrong with it, or warned of, as `weir check` prints it.
+ * Params:  program: the binary that is the checker: what is installed now, not what runs.
+ *          report: what is wrong with it, or warned of, as `weir check` prints it.
  *          color: the report is for a terminal.
  * Returns: an exit code (server/exit.h); EXIT_OK sets *out.
  */
-int plan_make(const char *file, bool color, struct buf *report, struct plan **out);
+int plan_make(const char *program, const char *file, bool color, struct buf *report,
+        struct plan **out);
 
 void plan_free(struct plan *plan); /* NULL: nothing */
 
