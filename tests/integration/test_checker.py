@@ -101,6 +101,19 @@ def test_a_module_that_ends_the_check_is_named(weir, how, says):
         assert '"wicked"' in running.log
 
 
+def test_a_reload_into_a_module_that_crashes_leaves_the_old_serving(weir, raw, tmp_path):
+    running = weir(wicked())
+    assert ask(raw, running) == b"well"
+    config = wicked(init="crash")
+    config["workers"] = json.loads((tmp_path / "weir.json").read_text())["workers"]
+    (tmp_path / "weir.json").write_text(json.dumps(config))
+    running.expect_error("does not survive a check .init.")
+    running.expect_error("reload|generation|configuration")
+    running.signal(signal.SIGHUP)
+    running.wait_for_line("does not survive a check .init.")
+    assert ask(raw, running) == b"well"
+
+
 def test_what_a_module_said_before_it_ended_the_check_is_shown(weir):
     running = weir(wicked(init="abort"), listeners=0, exit_status=78)
     running.expect_error("does not survive")
