@@ -33,7 +33,7 @@ run(void *data)
 {
     const struct work *work = data;
     struct timespec left = { (time_t)(work->ns / 1000000000u), (long)(work->ns % 1000000000u) };
-    while (nanosleep(&left, &left) == -1) {
+    while (nanosleep(&left, &left) == -1) { /* on purpose: this is the work that blocks */
     }
     if (work->file != NULL) {
         fputs(work->line, work->file);
