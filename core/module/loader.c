@@ -471,7 +471,7 @@ loader_open(const char *name, const char *path, const struct weir_module **out,
             return r;
         }
     }
-    if (strcmp(module->name, name) != 0) {
+    if (name != NULL && strcmp(module->name, name) != 0) {
         char hint[160];
         snprintf(hint, sizeof(hint), "declare it as \"%s\"", module->name);
         return refuse(mistake, hint, "", "\"%s\" holds the module \"%s\"", path, module->name);

@@ -21,10 +21,10 @@ struct loader_mistake {
 WEIR_MUST_USE int loader_register(const struct weir_module *module,
         struct loader_mistake *mistake);
 
-/* The module `name`; from `path` when that is not NULL (absolute), else a registered one, else
- * NAME.so in the module directory. Its table is checked, and brought to the size this build
- * knows. Returns 0; -ENOENT when there is no such module; -EINVAL and *mistake when it does not
- * fit; -ENOMEM. */
+/* The module `name` (NULL: whatever its name); from `path` when that is not NULL (absolute),
+ * else a registered one, else NAME.so in the module directory. Its table is checked, and
+ * brought to the size this build knows. Returns 0; -ENOENT when there is no such module;
+ * -EINVAL and *mistake when it does not fit; -ENOMEM. */
 WEIR_MUST_USE int loader_open(const char *name, const char *path,
         const struct weir_module **out, struct loader_mistake *mistake);
 

@@ -20,6 +20,8 @@ static const struct command {
     { "check", "find every mistake in a configuration", command_check },
     { "explain", "say which route, hooks and options a request meets", command_explain },
     { "schema", "write the JSON Schema of this installation", command_schema },
+    { "doc", "write the reference of a module and its handlers", command_doc },
+    { "abi-check", "say whether a module fits this Weir", command_abi_check },
     { "checker", NULL, command_checker },
     { "worker", NULL, command_worker }, /* the master's, not people's */
 };

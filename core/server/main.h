@@ -14,6 +14,8 @@ int command_run(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_explain(int argc, char **argv);
 int command_schema(int argc, char **argv);
+int command_doc(int argc, char **argv);
+int command_abi_check(int argc, char **argv);
 
 /* Started by the master alone. */
 int command_checker(int argc, char **argv);

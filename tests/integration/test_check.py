@@ -99,6 +99,40 @@ def test_every_command_explains_itself(command):
     assert done.stdout.startswith(f"usage: weir {command}")
 
 
+@pytest.mark.parametrize("name", ["static", "respond"])
+def test_a_handler_has_its_reference(name):
+    done = weir("doc", name)
+    assert done.returncode == 0
+    assert f"handler {name}" in done.stdout
+    assert "stands in \"handle\"" in done.stdout
+
+
+def test_a_reference_names_types_and_presets():
+    lines = weir("doc", "static").stdout.splitlines()
+    assert any(line.startswith("  root: ") and "shorthand" in line for line in lines)
+    assert any(line.startswith("  listing: true or false [false]") for line in lines)
+
+
+def test_a_reference_of_nothing_says_what_there_is():
+    done = weir("doc", "statik")
+    assert done.returncode == 78
+    assert 'did you mean "static"' in done.stderr
+
+
+@pytest.mark.parametrize("file, status, says", [
+    ("good", 0, 'module "odd" 1 fits'),
+    ("older", 0, "fits"),
+    ("abi", 78, "expected ABI 1, found ABI 2"),
+    ("magic", 78, "no module of Weir"),
+    ("newer", 78, "install a newer Weir"),
+    ("nonsense", 78, "No such file"),
+])
+def test_a_module_is_tried_before_it_is_installed(file, status, says):
+    done = weir("abi-check", f"{os.environ['WEIR_BUILDDIR']}/tests/support/.libs/libodd_{file}.so")
+    assert done.returncode == status
+    assert says in done.stdout + done.stderr
+
+
 def test_a_file_that_is_not_there_is_a_mistake_of_configuration(tmp_path):
     done = weir("check", "-c", tmp_path / "none.json")
     assert done.returncode == 78
