@@ -493,6 +493,14 @@ kill_all(const struct crew *crew, int signo)
     }
 }
 
+/* A worker that serves nobody yet. */
+static void
+end_unneeded(struct crew_worker *worker)
+{
+    worker->was_killed = true;
+    kill(worker->pid, SIGKILL);
+}
+
 static void
 on_kill_timer(struct timer *timer)
 {
@@ -653,7 +661,7 @@ crew_drain(struct crew *crew, bool is_stop)
     WEIR_ASSERT(r == 0);
     for (struct crew_worker *worker = crew->workers; worker != NULL; worker = worker->next) {
         if (worker->state == CREW_WORKER_STARTING) {
-            kill(worker->pid, SIGKILL);
+            end_unneeded(worker);
         } else if (worker->state != CREW_WORKER_DRAINING || is_stop) {
             drain_one(worker, is_stop);
         }
@@ -687,7 +695,7 @@ crew_stop(struct crew *crew, bool must_kill)
     }
     for (struct crew_worker *worker = crew->workers; worker != NULL; worker = worker->next) {
         if (must_kill || worker->state == CREW_WORKER_STARTING) {
-            kill(worker->pid, SIGKILL);
+            end_unneeded(worker);
         } else {
             worker->state = CREW_WORKER_DRAINING;
             send_to(worker, CHANNEL_STOP, NULL, 0, NULL, 0);
@@ -727,7 +735,7 @@ crew_shrink(struct crew *crew)
             continue;
         }
         if (worker->state == CREW_WORKER_STARTING) {
-            kill(worker->pid, SIGKILL);
+            end_unneeded(worker);
         } else {
             drain_one(worker, false);
         }
@@ -827,7 +835,9 @@ crew_reap(struct crew *crew, pid_t pid, int status)
         break;
     case CREW_DRAINING: {
         char text[64];
-        if (!WIFEXITED(status) || WEXITSTATUS(status) != EXIT_OK) {
+        bool is_well = worker->was_killed ||
+                (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OK);
+        if (!is_well) {
             log_error("worker %u (generation %u, process %d) %s while it was stopping",
                     worker->index, crew->number, (int)worker->pid,
                     describe_end(status, text, sizeof(text)));

@@ -67,6 +67,7 @@ struct crew_worker {
     uint64_t started_ns, serving_ns;
     bool is_replaced; /* a replacement for it is starting or serves */
     bool is_leaving;  /* one process fewer is wanted */
+    bool was_killed;  /* by us, since nobody needs it any more */
     struct channel_figures figures;
     struct crew_worker *next;
 };

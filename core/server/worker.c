@@ -528,7 +528,7 @@ static void
 on_channel_closed(void *context)
 {
     struct worker *worker = context;
-    log_error("the master is gone: worker %u ends", worker->hello.index);
+    log_warn("the master is gone: worker %u ends", worker->hello.index);
     _exit(EXIT_RUNTIME);
 }
 

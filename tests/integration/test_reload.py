@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: MIT
+"""Reloading (F76, DESIGN.md section 3): the new generation serves before the old one drains, no request
+is lost whatever clients are doing, and one that fails changes nothing. A request is lost unless our
+FIN was sent before its first byte arrived.
+
+WEIR_RELOADS sets how often the load test reloads (20)."""
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+
+import pytest
+import weir_raw
+from weir_process import eventually, process_tree, slow
+from weir_site import GET, HELLO, get, route, site
+
+RELOADS = int(os.environ.get("WEIR_RELOADS", "20"))
+
+
+def reload(server, config=None):
+    """Tells it to, and waits until the next generation serves."""
+    if config is not None:
+        (server.folder / "weir.json").write_text(json.dumps(config))
+    def counts():  # by the master, and by the old workers once they accept no more
+        return server.log.count(" serves with "), server.log.count("draining: no new")
+
+    before = counts()
+    server.signal(signal.SIGHUP)
+    server.wait(lambda: all(now > then for now, then in zip(counts(), before)), 20)
+    assert all(now > then for now, then in zip(counts(), before)), server.log
+
+
+def with_body(server, text):
+    """The server's own configuration, with another answer."""
+    config = json.loads((server.folder / "weir.json").read_text())
+    config["servers"][0]["routes"] = [route("/hello", text)]
+    return config
+
+
+def test_a_new_configuration_serves_new_connections(weir, raw):
+    server = weir(site())
+    reload(server, with_body(server, "other"))
+    assert raw(server).send(GET).read().body == b"other"
+
+
+def test_a_kept_connection_gets_one_more_answer_that_says_close(weir, raw):
+    server = weir(site())
+    kept = raw(server)
+    assert kept.send(GET).read().body == HELLO
+    reload(server, with_body(server, "other"))
+    answer = kept.send(GET).read()
+    assert (answer.body, answer.field("connection")) == (HELLO, "close")
+    kept.expect_closed()
+
+
+def test_an_upload_and_a_download_of_the_old_generation_are_finished(weir, raw):
+    server = weir(site(route("/hello", "hello"), route("/large", "x" * 3_000_000)))
+    upload = raw(server).send(get(method="POST", fields="Content-Length: 100000\r\n") + b"x" * 10)
+    download = raw(server)
+    download.send(get("/large") * 3)  # more than the buffers of the system hold
+    head = download.read_head()
+    reload(server)
+    assert upload.read().status == 200
+    body = download._exactly(int(head.field("content-length")), "body")
+    assert body == b"x" * 3_000_000
+    for _ in range(2):
+        assert len(download.read().body) == 3_000_000
+
+
+@pytest.mark.parametrize("text, says", [
+    ("{", "error"),
+    ('{ "modules": ["nowhere"], "servers": [] }', "nowhere"),
+])
+def test_a_wrong_configuration_changes_nothing(weir, raw, text, says):
+    server = weir(site())
+    pids = process_tree(server.pid)
+    (server.folder / "weir.json").write_text(text)
+    server.expect_error(".")
+    server.signal(signal.SIGHUP)
+    server.wait_for_line("reload: refused, generation 1 serves on")
+    assert says in server.log
+    assert raw(server).send(GET).read().body == HELLO
+    assert process_tree(server.pid) == pids
+
+
+def test_an_address_in_use_changes_nothing(weir, raw):
+    server = weir(site())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = with_body(server, "other")
+        config["servers"].append({"listen": f"127.0.0.1:{taken.getsockname()[1]}", "routes": [route("/", "b")]})
+        (server.folder / "weir.json").write_text(json.dumps(config))
+        server.expect_error("another program listens there")
+        server.expect_error("refused, generation 1 serves on")
+        server.signal(signal.SIGHUP)
+        server.wait_for_line("refused, generation 1 serves on")
+    assert raw(server).send(GET).read().body == HELLO
+
+
+def test_an_address_that_is_no_longer_wanted_is_given_up(weir, raw):
+    server = weir(site(listen=["127.0.0.1:0", "127.0.0.1:0"]), listeners=2)
+    first, second = server.addresses
+    config = json.loads((server.folder / "weir.json").read_text())
+    config["servers"][0]["listen"] = "127.0.0.1:0"
+    reload(server, config)
+
+    def refuses(address):
+        try:
+            weir_raw.Connection(address).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    assert eventually(lambda: refuses(first) or refuses(second))
+    left = second if refuses(first) else first
+    assert raw(left).send(GET).read().body == HELLO
+
+
+def test_more_workers_after_a_reload(weir, raw):
+    server = weir(site(top={"workers": {"processes": 1}}))
+    config = with_body(server, "other")
+    config["workers"]["processes"] = 3
+    reload(server, config)
+    assert eventually(lambda: len(process_tree(server.pid)) == 4)
+    config["workers"]["processes"] = 1
+    reload(server, config)
+    assert eventually(lambda: len(process_tree(server.pid)) == 2)
+    for _ in range(30):  # the sockets of three slots have one worker
+        assert raw(server).send(GET).read().body == b"other"
+
+
+class Load:
+    """Clients that ask without end and count what they lose."""
+
+    def __init__(self, server):
+        self.address, self.lost, self.answers = server.address, [], 0
+        self.over = threading.Event()
+        self.threads = [threading.Thread(target=self._run, args=(kind,))
+                        for kind in (self.kept, self.kept, self.pipelined, self.upload, self.download, self.fresh)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *what):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+
+    def _run(self, kind):
+        while not self.over.is_set():
+            try:
+                kind()
+            except Exception as error:  # any of them is a request that was lost
+                self.lost.append(f"{kind.__name__}: {error!r}")
+
+    def kept(self):
+        with weir_raw.Connection(self.address) as connection:
+            for _ in range(100):
+                answer = connection.send(GET).read()
+                assert answer.body == HELLO
+                self.answers += 1
+                if answer.field("connection") == "close" or self.over.is_set():
+                    return
+
+    def pipelined(self):
+        with weir_raw.Connection(self.address) as connection:
+            connection.send(GET * 10)
+            for _ in range(10):
+                assert connection.read().body == HELLO
+                self.answers += 1
+
+    def upload(self):
+        with weir_raw.Connection(self.address) as connection:
+            connection.send(get("/hello", method="POST", fields="Content-Length: 40\r\nConnection: close\r\n"))
+            for _ in range(4):
+                connection.send(b"x" * 10)
+                self.over.wait(0.005)  # a slow sender is what this is
+            assert connection.read().status == 200
+            self.answers += 1
+
+    def download(self):
+        with weir_raw.Connection(self.address) as connection:
+            assert len(connection.send(get("/large", fields="Connection: close\r\n")).read().body) == 1_000_000
+            self.answers += 1
+
+    def fresh(self):
+        with weir_raw.Connection(self.address) as connection:
+            assert connection.send(GET).read().body == HELLO
+            self.answers += 1
+
+
+def test_no_request_is_lost_while_it_reloads_under_load(weir):
+    server = weir(site(route("/hello", "hello"), route("/large", "x" * 1_000_000), top={"workers": {"processes": 2}}))
+    with Load(server) as load:
+        for i in range(RELOADS):
+            answers = load.answers
+            reload(server)
+            assert eventually(lambda: load.answers > answers + 20, 20), i
+            # No more than three generations at once: the fourth would only wait.
+            assert eventually(lambda: len(process_tree(server.pid)) <= 1 + 2 * 2, 60)
+    assert not load.lost, load.lost[:5]
+    assert load.answers > 20 * RELOADS
+
+
+def test_a_fourth_generation_waits_for_a_place(weir, raw):
+    server = weir(site())
+    held = []
+    for generation in (2, 3):
+        held.append(raw(server).send(GET + GET[:10]))
+        assert held[-1].read().body == HELLO
+        reload(server)
+        assert f"generation {generation} serves" in server.log
+    server.signal(signal.SIGHUP)
+    server.wait_for_line("reload: waits, 3 generations")
+    for connection in held:
+        assert connection.send(GET[10:]).read().body == HELLO
+    server.wait_for_line("generation 4 serves")
+
+
+def test_stopping_while_generations_drain_waits_for_both(weir, raw):
+    server = weir(site())
+    old = raw(server).send(GET + GET[:10])
+    assert old.read().body == HELLO
+    reload(server)
+    new = raw(server).send(GET + GET[:10])
+    assert new.read().body == HELLO
+    server.signal(signal.SIGTERM)
+    assert eventually(lambda: server.log.count("draining: no new connections") == 2)
+    for connection in (old, new):
+        assert connection.send(GET[10:]).read().body == HELLO
+    began = time.monotonic()
+    assert server.wait_exit() == 0
+    assert time.monotonic() - began < slow(10)
