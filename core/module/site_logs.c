@@ -17,7 +17,8 @@ struct finding {
 static void
 find_path(struct finding *finding, struct weir_str path)
 {
-    if (path.len == 0 || map_find(&finding->seen, path) != NULL) {
+    /* "stdout" is no file to open. */
+    if (path.len == 0 || path.ptr[0] != '/' || map_find(&finding->seen, path) != NULL) {
         return;
     }
     finding->no_memory |= map_set(&finding->seen, path, finding) < 0;
