@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,6 +30,7 @@ struct child {
     pid_t pid, parent;
     int pid_fd;
     int page_fd;
+    int signal_fd;            /* readable when we are to stop ourselves */
     int answer[2], output[2]; /* pipes; [1] is the child's */
     size_t printed_bytes;
 };
@@ -146,10 +148,24 @@ open_page(struct child *child)
     return 0;
 }
 
+/* Only looked at: whoever has blocked the signals takes them. */
+static int
+open_signals(struct child *child)
+{
+    sigset_t stops;
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGTERM);
+    sigaddset(&stops, SIGQUIT);
+    sigaddset(&stops, SIGINT);
+    child->signal_fd = signalfd(-1, &stops, SFD_CLOEXEC | SFD_NONBLOCK);
+    return child->signal_fd == -1 ? -errno : 0;
+}
+
 static int
 start(struct child *child)
 {
     int r = open_pipe(child->answer);
+    r = r < 0 ? r : open_signals(child);
     r = r < 0 ? r : open_pipe(child->output);
     r = r < 0 ? r : open_page(child);
     if (r < 0) {
@@ -225,8 +241,8 @@ read_output(struct child *child, struct checker_result *result)
     }
 }
 
-/* Listens until the process has ended. Returns 0; -ETIME, -ENOBUFS when it must be ended;
- * another negative errno. */
+/* Listens until the process has ended. Returns 0; -ETIME, -ENOBUFS, -ECANCELED when it
+ * must be ended; another negative errno. */
 static int
 listen_to(struct child *child, struct checker_result *result)
 {
@@ -242,8 +258,9 @@ listen_to(struct child *child, struct checker_result *result)
             { .fd = child->answer[0], .events = POLLIN },
             { .fd = child->output[0], .events = POLLIN },
             { .fd = child->pid_fd, .events = POLLIN },
+            { .fd = child->signal_fd, .events = POLLIN },
         };
-        int n = poll(polled, 3, left_ms > INT_MAX ? INT_MAX : (int)left_ms);
+        int n = poll(polled, 4, left_ms > INT_MAX ? INT_MAX : (int)left_ms);
         if (n == -1 && errno != EINTR) {
             return -errno;
         }
@@ -256,6 +273,9 @@ listen_to(struct child *child, struct checker_result *result)
         }
         if (r < 0 || polled[2].revents != 0) {
             return r;
+        }
+        if (polled[3].revents != 0) {
+            return -ECANCELED;
         }
     }
 }
@@ -283,6 +303,8 @@ conclude(struct child *child, int listened, struct checker_result *out)
         out->end = CHECKER_HUNG;
     } else if (listened == -ENOBUFS) {
         out->end = CHECKER_FLOODED;
+    } else if (listened == -ECANCELED) {
+        out->end = CHECKER_INTERRUPTED;
     } else if (!out->page.is_running && has_exited) {
         out->end = CHECKER_REFUSED;
         out->code = WEXITSTATUS(out->status);
@@ -302,6 +324,7 @@ checker_run(const struct checker_job *job, struct checker_result *out)
         .pid = -1,
         .pid_fd = -1,
         .page_fd = -1,
+        .signal_fd = -1,
         .answer = { -1, -1 },
         .output = { -1, -1 } };
     *out = (struct checker_result){ .end = CHECKER_DIED };
@@ -313,10 +336,11 @@ checker_run(const struct checker_job *job, struct checker_result *out)
     }
     if (child.pid > 0) {
         conclude(&child, r, out);
-        r = r == -ETIME || r == -ENOBUFS ? 0 : r;
+        r = r == -ETIME || r == -ENOBUFS || r == -ECANCELED ? 0 : r;
     }
     close_fd(&child.pid_fd);
     close_fd(&child.page_fd);
+    close_fd(&child.signal_fd);
     for (size_t i = 0; i < 2; i++) {
         close_fd(&child.answer[i]);
         close_fd(&child.output[i]);

@@ -29,7 +29,8 @@ enum checker_end {
     CHECKER_DIED,    /* `status` */
     CHECKER_HUNG,
     CHECKER_FLOODED,
-    CHECKER_GARBLED, /* its answer makes no sense */
+    CHECKER_GARBLED,     /* its answer makes no sense */
+    CHECKER_INTERRUPTED, /* we are to stop ourselves: a signal waits to be taken */
 };
 
 struct checker_result {
@@ -41,8 +42,9 @@ struct checker_result {
     struct buf answer, output;  /* owned; `output`: what was printed, the first part */
 };
 
-/* Runs one. Blocks until it has ended. Returns 0, or a negative errno when none could be
- * started; checker_result_fini() in any case. Logs why rights could not be given up. */
+/* Runs one. Blocks until it has ended, or one of TERM, QUIT and INT is pending here (blocked,
+ * and left to whoever takes it). Returns 0, or a negative errno when none could be started;
+ * checker_result_fini() in any case. Logs why rights could not be given up. */
 WEIR_MUST_USE int checker_run(const struct checker_job *job, struct checker_result *out);
 
 void checker_result_fini(struct checker_result *result);

@@ -170,6 +170,10 @@ take_result(const struct checker_result *result, const struct config_value *docu
                                            : "it ended at once");
         }
         return -EINVAL;
+    case CHECKER_INTERRUPTED:
+        *code = EXIT_RUNTIME;
+        (void)!buf_printf(report, "weir: stopped while the configuration was being checked\n");
+        return -EINVAL;
     case CHECKER_DIED:
     case CHECKER_HUNG:
     case CHECKER_FLOODED:

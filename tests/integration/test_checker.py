@@ -101,6 +101,14 @@ def test_a_module_that_ends_the_check_is_named(weir, how, says):
         assert '"wicked"' in running.log
 
 
+def test_a_check_that_hangs_does_not_keep_the_server_from_being_stopped(weir):
+    running = weir(wicked(init="hang"), listeners=0, exit_status=1)
+    assert eventually(lambda: len(running.processes()) > 1)
+    running.signal(signal.SIGTERM)
+    assert running.wait_exit(10) == 1
+    assert "stopped while the configuration was being checked" in running.log
+
+
 def test_a_reload_into_a_module_that_crashes_leaves_the_old_serving(weir, raw, tmp_path):
     running = weir(wicked())
     assert ask(raw, running) == b"well"

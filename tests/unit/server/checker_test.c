@@ -115,6 +115,24 @@ START_TEST(ends_one_that_hangs_at_its_deadline)
 }
 END_TEST
 
+START_TEST(gives_way_when_the_master_is_to_stop)
+{
+    struct checker_result result;
+    sigset_t stops;
+    int signo;
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGTERM);
+    sigprocmask(SIG_BLOCK, &stops, NULL);
+    kill(getpid(), SIGTERM);
+    run("hang", "", unit_slow(20), &result);
+    ck_assert_int_eq(result.end, CHECKER_INTERRUPTED);
+    checker_result_fini(&result);
+    ck_assert_int_eq(sigwait(&stops, &signo), 0); /* it was left */
+    ck_assert_int_eq(signo, SIGTERM);
+    sigprocmask(SIG_UNBLOCK, &stops, NULL);
+}
+END_TEST
+
 START_TEST(keeps_some_of_what_was_printed)
 {
     struct checker_result result;
@@ -172,6 +190,7 @@ add_tests(TCase *tests)
     tcase_set_timeout(tests, unit_slow(120));
     tcase_add_loop_test(tests, outlives_whatever_modules_do, 0, sizeof(ends) / sizeof(ends[0]));
     tcase_add_test(tests, ends_one_that_hangs_at_its_deadline);
+    tcase_add_test(tests, gives_way_when_the_master_is_to_stop);
     tcase_add_test(tests, keeps_some_of_what_was_printed);
     tcase_add_test(tests, says_why_it_cannot_start);
     tcase_add_test(tests, believes_no_damaged_answer);
