@@ -111,23 +111,32 @@ take_verdict(struct weir_request *request, struct course *course, enum weir_verd
     course_answer_fault(request, entry, "failed: 500");
 }
 
-/* The next hook of the phases up to `last`; true when there are no more. */
+/* Asks hooks up to entry `end` until one has something to say; true when none is left. */
 static bool
-ask_next(struct weir_request *request, struct course *course, enum weir_phase last)
+ask_hooks(struct weir_request *request, struct course *course, uint16_t end)
 {
-    const struct chain *chain = course->chain;
-    /* Filters stand among the phases and are not asked. */
-    while (course->ask_at < chain->first[last + 1] &&
-            chain->entries[course->ask_at].phase == WEIR_ON_REQUEST_BODY) {
-        course->ask_at++;
+    enum weir_verdict verdict = course_call_quiet(request, &course->ask_wait, &course->ask_at,
+            end);
+    if (course->ask_at < end) {
+        take_verdict(request, course, verdict);
+        return false;
     }
-    if (course->ask_at >= chain->first[last + 1]) {
-        return true;
+    return true;
+}
+
+/* Those of the route; between access and prepare stand filters, which are not asked. */
+static bool
+ask_route(struct weir_request *request, struct course *course)
+{
+    const uint16_t *first = course->chain->first;
+    if (course->ask_at < first[WEIR_ON_REQUEST_BODY] &&
+            !ask_hooks(request, course, first[WEIR_ON_REQUEST_BODY])) {
+        return false;
     }
-    const struct chain_entry *entry = &chain->entries[course->ask_at];
-    take_verdict(request, course,
-            course_call(request, &course->ask_wait, entry, entry->request));
-    return false;
+    if (course->ask_at < first[WEIR_ON_PREPARE]) {
+        course->ask_at = first[WEIR_ON_PREPARE];
+    }
+    return ask_hooks(request, course, first[WEIR_ON_CONTENT + 1]);
 }
 
 /* Changes with everything that a hook's reading and writing moves. */
@@ -168,7 +177,7 @@ course_ask(struct weir_request *request)
             begin_server(request, course);
             break;
         case ASKER_SERVER_HOOKS:
-            if (ask_next(request, course, WEIR_ON_REWRITE)) {
+            if (ask_hooks(request, course, course->chain->first[WEIR_ON_REWRITE + 1])) {
                 course->asker = ASKER_ROUTE;
             }
             break;
@@ -176,7 +185,7 @@ course_ask(struct weir_request *request)
             begin_route(request, course);
             break;
         case ASKER_ROUTE_HOOKS:
-            if (ask_next(request, course, WEIR_ON_CONTENT)) {
+            if (ask_route(request, course)) {
                 course_answer(request, 404);
             }
             break;

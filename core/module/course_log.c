@@ -54,10 +54,12 @@ count_dropped(struct weir_request *request, struct course_logs *logs, const char
         return;
     }
     logs->said_ns = now_ns;
+    const struct course *course = course_of(request);
+    const struct chain_entry *entry = course->calling != NULL
+            ? course->calling
+            : &course->chain->entries[course->ask_at];
     log_warn("a log hook of module %s may not wait: %s (%llu so far)",
-            chain_entry_module(course_of(request)->chain,
-                    &course_of(request)->chain->entries[course_of(request)->ask_at]),
-            why, (unsigned long long)logs->dropped);
+            chain_entry_module(course->chain, entry), why, (unsigned long long)logs->dropped);
 }
 
 /* Calls hooks until one waits. True when all are through. */
@@ -65,25 +67,28 @@ static bool
 call_hooks(struct weir_request *request, struct course *course)
 {
     const struct chain *chain = course->chain;
+    uint16_t end = chain == NULL ? 0 : chain->first[WEIR_ON_LOG + 1];
     struct hook_wait *slot = &course->ask_wait;
-    while (chain != NULL && course->ask_at < chain->first[WEIR_ON_LOG + 1]) {
-        const struct chain_entry *entry = &chain->entries[course->ask_at];
+    while (course->ask_at < end) {
         enum weir_verdict verdict;
-        course->was_refused = false;
         if (slot->kind == HOOK_WAIT_NONE) {
-            verdict = course_call(request, slot, entry, entry->request);
+            verdict = course_call_quiet(request, slot, &course->ask_at, end);
+            if (course->ask_at == end) {
+                return true;
+            }
         } else if (course_is_ripe(request, slot)) {
-            verdict = course_resume(request, slot, entry);
+            verdict = course_resume(request, slot, &chain->entries[course->ask_at]);
         } else {
             return false;
         }
         if (verdict == WEIR_PENDING && slot->kind != HOOK_WAIT_NONE) {
             return false;
         }
+        const struct chain_entry *entry = &chain->entries[course->ask_at];
         course_cancel(request, slot, entry); /* it thought better of it */
         if (verdict == WEIR_PENDING) {
             course_log_fault(request, entry, "waits for nothing");
-        } else if (verdict == WEIR_FAILED && !course->was_refused) {
+        } else if (verdict == WEIR_FAILED && course->refused != entry) {
             course_log_fault(request, entry, "failed");
         }
         course->ask_at++;

@@ -36,6 +36,8 @@ enum replier_state {
 struct course {
     const struct chain *chain;         /* the server's, then the route's */
     const struct chain_entry *calling; /* the hook that runs; NULL: none */
+    const struct chain_entry
+            *refused;            /* the last hook that was not given a wait, for it is late */
     struct hook_wait *slot;      /* of the walker whose hook runs; NULL: it may not wait */
     struct course_wait *awaited; /* what the function that runs resumes from */
 
@@ -43,7 +45,6 @@ struct course {
     enum asker_state asker, resumes_as;
     uint16_t ask_at, reply_at; /* entries of the chain */
     uint8_t stalls;            /* resumes in a row that found nothing changed */
-    bool was_refused;          /* the hook that ran asked for a wait and was not given it */
     bool is_late;              /* timeouts.request is over: reply-head hooks wait no more */
     bool is_replacing; /* the reply-head hook at reply_at has begun an answer of its own */
     struct hook_wait ask_wait, reply_wait;
@@ -73,6 +74,29 @@ enum weir_verdict course_call(struct weir_request *request, struct hook_wait *sl
         const struct chain_entry *entry, weir_request_fn *fn);
 enum weir_verdict course_call_filter(struct weir_request *request, struct weir_filter *filter);
 
+/* Calls hooks from *at up to `end` for as long as they have nothing to say, as most do on every
+ * request's way: WEIR_NEXT, without a wait and without an answer begun. Returns WEIR_NEXT with
+ * *at == end when all are through; else *at is the one that said something, and the answer is
+ * its verdict. */
+static inline enum weir_verdict
+course_call_quiet(struct weir_request *request, struct hook_wait *slot, uint16_t *at,
+        uint16_t end)
+{
+    const struct chain_entry *entries = course_of(request)->chain->entries;
+    uint32_t beginnings = request->reply.beginnings;
+    uint16_t i = *at;
+    for (const struct chain_entry *entry = &entries[i]; i < end; i++, entry++) {
+        enum weir_verdict verdict = course_call(request, slot, entry, entry->request);
+        if (verdict != WEIR_NEXT || slot->kind != HOOK_WAIT_NONE ||
+                request->reply.beginnings != beginnings) {
+            *at = i;
+            return verdict;
+        }
+    }
+    *at = i;
+    return WEIR_NEXT;
+}
+
 /* A line in the log that names module and hook; and one where no hook is to be named. */
 void course_log_fault(const struct weir_request *request, const struct chain_entry *entry,
         const char *what);
@@ -97,8 +121,17 @@ enum weir_verdict course_resume(struct weir_request *request, struct hook_wait *
 /* The walker waits no longer. What it waits for is told, or the module itself where it has
  * something to clean up; once the request has ended, also a hook that waits for its body or for
  * room. The module's answer would have no one to go to. Nothing when it does not wait. */
-void course_cancel(struct weir_request *request, struct hook_wait *slot,
+void course_cut(struct weir_request *request, struct hook_wait *slot,
         const struct chain_entry *entry);
+
+static inline void
+course_cancel(struct weir_request *request, struct hook_wait *slot,
+        const struct chain_entry *entry)
+{
+    if (slot->kind != HOOK_WAIT_NONE) {
+        course_cut(request, slot, entry);
+    }
+}
 
 /* ---- the walkers: each goes as far as it can; true when it got anywhere ---- */
 

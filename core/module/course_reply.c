@@ -82,7 +82,7 @@ take_verdict(struct weir_request *request, struct course *course,
     if (verdict == WEIR_PENDING && !is_waiting) {
         course_log_fault(request, entry, "waits for nothing: 500");
         reply_replace(request, 500);
-    } else if (verdict == WEIR_FAILED && !(course->is_late && course->was_refused)) {
+    } else if (verdict == WEIR_FAILED && !(course->is_late && course->refused == entry)) {
         course_log_fault(request, entry, "failed: 500");
         reply_replace(request, 500);
     }
@@ -105,14 +105,19 @@ static bool
 call_hooks(struct weir_request *request, struct course *course)
 {
     const struct chain *chain = course->chain;
-    while (chain != NULL && course->reply_at < chain->first[WEIR_ON_REPLY_HEAD + 1]) {
+    uint16_t end = chain == NULL ? 0 : chain->first[WEIR_ON_REPLY_HEAD + 1];
+    struct hook_wait *slot = &course->reply_wait;
+    while (course->reply_at < end) {
         const struct chain_entry *entry = &chain->entries[course->reply_at];
-        struct hook_wait *slot = &course->reply_wait;
         enum weir_verdict verdict;
-        course->was_refused = false;
-        if (slot->kind == HOOK_WAIT_NONE) {
-            verdict = course_call(request, course->is_late ? NULL : slot, entry,
-                    entry->request);
+        if (course->is_late) {
+            verdict = course_call(request, NULL, entry, entry->request);
+        } else if (slot->kind == HOOK_WAIT_NONE) {
+            verdict = course_call_quiet(request, slot, &course->reply_at, end);
+            if (course->reply_at == end) {
+                return true;
+            }
+            entry = &chain->entries[course->reply_at];
         } else if (course_is_ripe(request, slot)) {
             verdict = course_resume(request, slot, entry);
         } else {

@@ -4,7 +4,7 @@
  *       |                                             +--course_resume()--> NONE
  *       +----------------> EVENT --course_ripen()-----+
  *
- * and from each, course_cancel() leads back to NONE.
+ * and from each, course_cut() leads back to NONE.
  */
 #include "base/assert.h"
 #include "module/course_parts.h"
@@ -46,14 +46,11 @@ course_resume(struct weir_request *request, struct hook_wait *slot,
 }
 
 void
-course_cancel(struct weir_request *request, struct hook_wait *slot,
+course_cut(struct weir_request *request, struct hook_wait *slot,
         const struct chain_entry *entry)
 {
     struct course *course = course_of(request);
     struct hook_wait taken = take(slot);
-    if (taken.kind == HOOK_WAIT_NONE) {
-        return;
-    }
     course->awaited = taken.event;
     if (taken.kind != HOOK_WAIT_EVENT) {
         if (request->end != REQUEST_RUNS) {
@@ -75,14 +72,14 @@ wait_for(struct weir_request *request, enum hook_wait_kind kind, weir_request_fn
     struct course *course = course_of(request);
     struct hook_wait *slot = course->calling == NULL ? NULL : course->slot;
     if (slot == NULL) {
-        course->was_refused = true;
+        course->refused = course->calling;
         return WEIR_FAILED;
     }
     if (slot->kind != HOOK_WAIT_NONE || resume == NULL) {
         return WEIR_FAILED;
     }
     if (course->calling->phase == WEIR_ON_LOG && course_keep_for_log(request) < 0) {
-        course->was_refused = true;
+        course->refused = course->calling;
         return WEIR_FAILED;
     }
     *slot = (struct hook_wait){ kind, resume, event };
