@@ -22,6 +22,10 @@
 #include "module/route.h"
 #include "net/addr.h"
 
+/* What one configuration may open. */
+#define SITE_MAX_LISTENERS 4096
+#define SITE_MAX_LOG_FILES 1024
+
 enum site_log_level {
     SITE_LOG_DEBUG,
     SITE_LOG_INFO,

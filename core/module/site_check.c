@@ -31,6 +31,22 @@ check_abilities(const struct site *site, struct diagnostics *diagnostics)
     }
 }
 
+static void
+check_numbers(const struct site *site, struct diagnostics *diagnostics)
+{
+    if (site->listeners_count > SITE_MAX_LISTENERS) {
+        config_mistake(diagnostics, DIAGNOSTIC_RANGE,
+                site->listeners[SITE_MAX_LISTENERS]->where,
+                "this is one of %zu addresses; %d at most", site->listeners_count,
+                SITE_MAX_LISTENERS);
+    }
+    if (site->log_files_count > SITE_MAX_LOG_FILES) {
+        diagnostics_add(diagnostics, DIAGNOSTIC_RANGE, NULL,
+                "the modules write to %zu log files; %d at most", site->log_files_count,
+                SITE_MAX_LOG_FILES);
+    }
+}
+
 /* Several loops call a module's hooks at the same time. */
 static void
 check_loops(const struct site *site, struct diagnostics *diagnostics)
@@ -82,6 +98,7 @@ site_check(const struct site *site, struct diagnostics *diagnostics)
 {
     size_t before = diagnostics_errors(diagnostics);
     check_abilities(site, diagnostics);
+    check_numbers(site, diagnostics);
     check_loops(site, diagnostics);
     check_log_levels(site, diagnostics);
     int r = generation_check(site, diagnostics);

@@ -3,6 +3,7 @@
 #include "module/site_logs.h"
 
 #include <errno.h>
+#include <limits.h>
 
 #include "config/schema.h"
 
@@ -17,8 +18,9 @@ struct finding {
 static void
 find_path(struct finding *finding, struct weir_str path)
 {
-    /* "stdout" is no file to open. */
-    if (path.len == 0 || path.ptr[0] != '/' || map_find(&finding->seen, path) != NULL) {
+    /* "stdout" is no file to open, and no path is longer. */
+    if (path.len == 0 || path.len >= PATH_MAX || path.ptr[0] != '/' ||
+            map_find(&finding->seen, path) != NULL) {
         return;
     }
     finding->no_memory |= map_set(&finding->seen, path, finding) < 0;

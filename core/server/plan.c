@@ -235,11 +235,10 @@ plan_make(const char *program, const char *file, bool color, struct buf *report,
     int r = plan == NULL || diagnostics == NULL ? -ENOMEM : 0;
     int code = EXIT_SYSTEM;
     r = r < 0 ? r : read_text(file, plan, diagnostics, &document);
-    if (r == -EINVAL && (document == NULL || geteuid() == 0)) {
+    if (r == -EINVAL && document == NULL) {
         code = report_text(diagnostics, color, report);
     } else if (r == 0 || r == -EINVAL) {
-        /* The checker finds these mistakes again, and all others. As root it cannot be started
-         * before the account is known. */
+        /* The checker finds these mistakes again, and all others. */
         r = check(program, plan, document, color, report, &code);
     }
     diagnostics_free(diagnostics);

@@ -15,8 +15,9 @@
 #include "module/site.h"
 #include "net/addr.h"
 
-#define PLAN_MAX_LISTENERS 4096
-#define PLAN_MAX_LOG_FILES 1024
+/* What site_check() lets through. */
+#define PLAN_MAX_LISTENERS SITE_MAX_LISTENERS
+#define PLAN_MAX_LOG_FILES SITE_MAX_LOG_FILES
 
 /* One address to listen on; listeners of one address are one. */
 struct plan_listener {

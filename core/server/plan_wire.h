@@ -7,7 +7,7 @@
 #include "server/plan.h"
 
 /* The longest form of a plan. */
-#define PLAN_WIRE_MAX_BYTES ((size_t)4 << 20)
+#define PLAN_WIRE_MAX_BYTES ((size_t)8 << 20)
 
 /* Returns what buf_append() does. */
 WEIR_MUST_USE int plan_wire_write(const struct site *site, struct buf *out);

@@ -162,6 +162,7 @@ def check(config, tmp_path):
 
 @pytest.mark.parametrize("config", [
     site(top={"workers": {"loops": 0}}),
+    site(top={"workers": {"user": [], "loops": 0}, "nonsense": 1}),
     site(server(listen="nowhere")),
     {"modules": ["nonsense"]},
     wicked(nonsense=1),
@@ -193,6 +194,14 @@ def test_what_is_not_in_this_build_is_refused_in_its_place(tmp_path, config, at,
 
 def test_a_level_that_is_the_whole_logs_is_nothing_of_its_own(tmp_path):
     assert check(site(top={"log": {"level": "warn"}}, log={"level": "warn"}), tmp_path).returncode == 0
+
+
+def test_more_addresses_than_a_server_opens_are_refused(tmp_path):
+    listen = [f"127.0.{number // 250}.{number % 250 + 1}:80" for number in range(4097)]
+    done = check(site(listen=listen), tmp_path)
+    assert done.returncode == 78
+    assert "one of 4097 addresses; 4096 at most" in done.stderr
+    assert check(site(listen=listen[:-1]), tmp_path).returncode == 0
 
 
 # --- the error log
