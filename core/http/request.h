@@ -141,6 +141,7 @@ struct weir_request {
     uint16_t forced_status; /* not 0: the handler answers this, whatever it waits for */
     enum request_end end;
     uint64_t head_read_ns;
+    uint64_t ended_ns;         /* monotonic; 0: it runs, or ends just now */
     struct weir_request *next; /* in a list of whoever holds it */
     uint64_t sent_at;          /* the transport's: where in its output the answer ends */
 

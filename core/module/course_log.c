@@ -242,6 +242,7 @@ course_keep_for_log(struct weir_request *request)
     logs->end = &walk->next;
     logs->count++;
     course->log = walk;
+    request->ended_ns = clock_monotonic_ns(loop_clock(request->engine->loop));
     /* Nobody reads the bodies any more; what they hold may be much. */
     slice_queue_fini(&request->in.queue);
     slice_queue_fini(&request->reply.queue);

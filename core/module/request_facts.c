@@ -94,7 +94,8 @@ weir_request_began_ns(const struct weir_request *request)
 uint64_t
 weir_request_duration_ns(const struct weir_request *request)
 {
-    return now_ns(request) - request->began_ns;
+    uint64_t ended_ns = request->ended_ns != 0 ? request->ended_ns : now_ns(request);
+    return ended_ns - request->began_ns;
 }
 
 uint64_t

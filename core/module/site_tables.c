@@ -178,7 +178,7 @@ static const struct weir_option limits[] = {
 
 static const struct weir_option timeouts[] = {
     WEIR_DURATION(struct http_timeouts, handshake_ns, .key = "handshake", .preset = "10s",
-            .help = "For the TLS handshake"),
+            .help = "For the TLS handshake, and for hooks that wait as a connection opens"),
     WEIR_DURATION(struct http_timeouts, head_ns, .key = "head", .preset = "10s",
             .help = "For a whole request head; 408"),
     WEIR_DURATION(struct http_timeouts, body_ns, .key = "body", .preset = "30s",

@@ -16,7 +16,8 @@
 
 WEIR_BEGIN_DECLS
 
-/* As sent; case matters (RFC 9110 section 9.1). */
+/* Case matters (RFC 9110 section 9.1). This one, host, path, query and the fields are as hooks
+ * have made them (see below), which is mostly as sent. */
 WEIR_API struct weir_str weir_request_method(const struct weir_request *request);
 
 /* The request target as sent. */
@@ -117,7 +118,7 @@ WEIR_API int64_t weir_request_began_ns(const struct weir_request *request);
 
 /* Nanoseconds from then until now, and until the first byte of the answer was on its way; the
  * latter is 0 while none is. By the monotonic clock; the first byte's to the loop's turn. In
- * log hooks the former is the whole duration. */
+ * log hooks the former is the whole duration, however long they wait. */
 WEIR_API uint64_t weir_request_duration_ns(const struct weir_request *request);
 WEIR_API uint64_t weir_request_first_byte_ns(const struct weir_request *request);
 
