@@ -266,7 +266,8 @@ static struct wait_table *waits;
 static struct pools *pools;
 
 static void
-begin(enum weir_phase phase, enum way way)
+begin_with(enum weir_phase phase, enum way way, const struct weir_handler *extra,
+        unsigned count)
 {
     static const struct site_pool pool = {
         .name = WEIR_STR_INIT("default"),
@@ -280,7 +281,7 @@ begin(enum weir_phase phase, enum way way)
     memset(&script, 0, sizeof(script));
     script.phase = phase;
     script.way = way;
-    rig_init(&rig, handlers, 2);
+    rig_init(&rig, extra, count);
     ck_assert_int_eq(mailbox_new(rig.loop, &mailbox), 0);
     ck_assert_int_eq(wait_table_new(rig.loop, mailbox, &waits), 0);
     ck_assert_int_eq(pools_new(&site, &pools), 0);
@@ -288,6 +289,12 @@ begin(enum weir_phase phase, enum way way)
     rig.map.pools = pools;
     rig.settings.timeouts.wait_ns = 2 * NS_PER_S;
     rig_connect(&rig);
+}
+
+static void
+begin(enum weir_phase phase, enum way way)
+{
+    begin_with(phase, way, handlers, 2);
 }
 
 static void
@@ -606,6 +613,108 @@ START_TEST(waits_no_more_once_the_request_is_late)
 }
 END_TEST
 
+/* The answer's author waits too, and thinks of something else while the hook waits. */
+static struct {
+    struct weir_token token;
+    enum weir_verdict then;
+    bool begins_anew;
+} author;
+
+static enum weir_verdict
+write_again(struct weir_request *request, const void *conf, enum weir_wake how, void *payload)
+{
+    (void)conf;
+    (void)payload;
+    if (how != WEIR_WOKEN) {
+        return WEIR_FAILED;
+    }
+    if (author.begins_anew) {
+        ck_assert_int_eq(weir_reply_begin(request, 202), 0);
+        ck_assert_int_eq(weir_reply_write(request, WEIR_STR("new")), 3);
+    }
+    return author.then;
+}
+
+static enum weir_verdict
+write_and_wait(struct weir_request *request, const void *conf)
+{
+    (void)conf;
+    if (weir_reply_begin(request, 201) < 0 || weir_reply_write(request, WEIR_STR("old")) != 3) {
+        return WEIR_FAILED;
+    }
+    return weir_suspend(request, write_again, WEIR_WAIT_PRESET, &author.token);
+}
+
+static const struct weir_hook author_hooks[] = {
+    { .on = WEIR_ON_CONTENT, .request = write_and_wait },
+};
+static const struct weir_handler with_author[] = {
+    { .name = "waits", .hooks = WEIR_HOOKS(hooks) },
+    { .name = "author", .hooks = WEIR_HOOKS(author_hooks) },
+    { .name = "later", .hooks = WEIR_HOOKS(later_hooks) },
+};
+
+static const struct {
+    const char *why;
+    bool begins_anew;
+    enum weir_verdict then;
+    unsigned status;
+    const char *body;
+    unsigned called; /* the hook that waits */
+} author_cases[] = {
+    { "it ends what it began", false, WEIR_DONE, 201, "old", 1 },
+    { "it begins anew", true, WEIR_DONE, 202, "new", 2 },
+    { "it fails", false, WEIR_FAILED, 500, "500", 2 },
+    { "it steps back, and the next one answers", false, WEIR_NEXT, 200, "hello", 2 },
+    { "it begins anew and steps back", true, WEIR_NEXT, 200, "hello", 2 },
+};
+
+START_TEST(sees_each_answer_that_its_author_thinks_of)
+{
+    memset(&author, 0, sizeof(author));
+    author.begins_anew = author_cases[_i].begins_anew;
+    author.then = author_cases[_i].then;
+    begin_with(WEIR_ON_REPLY_HEAD, SUSPENDS, with_author, 3);
+    SEND(&rig, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    ck_assert_uint_eq(script.called[WEIR_ON_REPLY_HEAD], 1);
+    ck_assert_uint_eq(rig_received(&rig).len, 0);
+    ck_assert(weir_resume(author.token, NULL, NULL));
+    rig_settle(&rig);
+    bool is_new = author_cases[_i].called == 2;
+    unit_check(script.resumed == is_new, author_cases[_i].why);
+    unit_check(!is_new || script.how == WEIR_ABORTED, author_cases[_i].why);
+    unit_check(script.called[WEIR_ON_REPLY_HEAD] == author_cases[_i].called,
+            author_cases[_i].why);
+    if (!is_new) {
+        ck_assert(resume());
+    }
+    struct rig_answer answer = only_answer();
+    ck_assert_msg(answer.status == author_cases[_i].status, "%s: %u", author_cases[_i].why,
+            answer.status);
+    unit_check(answer.is_complete && has(answer.body, author_cases[_i].body),
+            author_cases[_i].why);
+    end();
+}
+END_TEST
+
+/* What has left cannot be taken back. */
+START_TEST(cuts_an_answer_that_its_author_steps_back_from)
+{
+    memset(&author, 0, sizeof(author));
+    author.then = WEIR_NEXT;
+    begin_with(WEIR_ON_LOG, OFFLOADS, with_author, 3);
+    SEND(&rig, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    ck_assert(has(rig_received(&rig), "old"));
+    ck_assert(weir_resume(author.token, NULL, NULL));
+    rig_settle(&rig);
+    struct rig_answer answer = only_answer();
+    ck_assert(answer.status == 201 && !answer.is_complete);
+    ck_assert(rig.stream.is_closed || rig.stream.is_shut_down);
+    ck_assert_uint_eq(rig.ended[REQUEST_END_ANSWER_SHORT], 1);
+    end();
+}
+END_TEST
+
 /* ---- whoever waits for its client learns that it left ------------------------------------ */
 
 static struct {
@@ -883,6 +992,8 @@ add_tests(TCase *tests)
     tcase_add_test(tests, holds_a_bounded_part_of_a_stream);
     tcase_add_test(tests, ends_both_waits_of_a_stream_whose_client_left);
     tcase_add_test(tests, waits_no_more_once_the_request_is_late);
+    tcase_add_loop_test(tests, sees_each_answer_that_its_author_thinks_of, 0, 5);
+    tcase_add_test(tests, cuts_an_answer_that_its_author_steps_back_from);
     tcase_add_loop_test(tests, learns_that_its_client_left, 0, 4);
     tcase_add_test(tests, lets_a_filter_wait_again_and_again_for_a_slow_reader);
     tcase_add_test(tests, holds_a_bounded_part_of_a_body);
