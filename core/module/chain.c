@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "observe/flight.h"
+
 const char *
 phase_name(enum weir_phase phase)
 {
@@ -130,6 +132,7 @@ chain_compile(struct arena *arena, const struct chain_use *uses, uint16_t count,
             entries[at].conf = uses[i].conf;
             entries[at].state_at = uses[i].state_at;
             entries[at].use = i;
+            entries[at].flight = flight_entry(uses[i].module->name, (unsigned)hook.on);
             if (fill_entry(&entries[at], &hook) < 0) {
                 if (bad != NULL) {
                     *bad = &uses[i];

@@ -29,6 +29,7 @@ struct chain_entry {
     uint32_t state_at;
     uint16_t use; /* index into chain->uses */
     uint8_t phase, stage;
+    uint32_t flight; /* its entry in flight records (observe/flight.h) */
 };
 
 _Static_assert(sizeof(struct chain_entry) <= 32, "two entries to a cache line");

@@ -16,6 +16,7 @@
 #include "event/loop.h"
 #include "module/course.h"
 #include "module/wait.h"
+#include "observe/flight.h"
 #include "observe/log.h"
 
 struct weir_connection {
@@ -54,9 +55,11 @@ enter(struct weir_connection *connection, const struct chain_entry *entry,
 {
     WEIR_ASSERT(connection->calling == NULL);
     connection->calling = entry;
+    flight_enter(entry->flight, NULL);
     enum weir_verdict verdict = resumed == NULL
             ? entry->connection(connection, entry->conf)
             : wait_resume_connection(resumed, connection, entry->conf);
+    flight_leave();
     connection->calling = NULL;
     return verdict;
 }

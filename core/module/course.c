@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "module/course_parts.h"
+#include "observe/flight.h"
 #include "observe/log.h"
 
 size_t
@@ -29,11 +30,13 @@ enter_hook(struct weir_request *request, const struct chain_entry *entry)
     struct course *course = course_of(request);
     WEIR_ASSERT(course->calling == NULL);
     course->calling = entry;
+    flight_enter(entry->flight, request);
 }
 
 static enum weir_verdict
 leave_hook(struct weir_request *request, enum weir_verdict verdict)
 {
+    flight_leave();
     course_of(request)->calling = NULL;
     return verdict;
 }
@@ -54,6 +57,31 @@ course_call_filter(struct weir_request *request, struct weir_filter *filter)
     course_of(request)->slot = &filter->wait;
     enter_hook(request, entry);
     return leave_hook(request, entry->filter(request, entry->conf, filter));
+}
+
+size_t
+course_describe(const void *object, char *dst, size_t bytes)
+{
+    const struct weir_request *request = object;
+    const struct weir_str parts[] = {
+        WEIR_STR("route \""),
+        request->route_name,
+        WEIR_STR("\", "),
+        head_method(&request->head),
+        WEIR_STR(" "),
+        head_target(&request->head),
+        request->id.len > 0 ? WEIR_STR(", request ") : WEIR_STR(""),
+        request->id,
+    };
+    size_t at = 0;
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        size_t len = parts[i].len < bytes - at ? parts[i].len : bytes - at;
+        if (len > 0) {
+            memcpy(dst + at, parts[i].ptr, len);
+        }
+        at += len;
+    }
+    return at;
 }
 
 void *

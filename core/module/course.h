@@ -103,6 +103,9 @@ uint64_t course_logs_dropped(const struct course_map *map);
  * left. When all connections have ended; before the loop, the waits and the pools end. */
 void course_stop(struct course_map *map);
 
+/* The request in hand, for the log, in the middle of a crash: a flight_describe_fn. */
+size_t course_describe(const void *request, char *dst, size_t bytes);
+
 /* The functions of a request_handler whose engine's handler_context is a struct course_map. */
 void course_run(struct weir_request *request);
 void course_end(struct weir_request *request);

@@ -19,6 +19,7 @@
 #include "module/course.h"
 #include "module/pools.h"
 #include "module/wait.h"
+#include "observe/flight.h"
 
 struct offload {
     struct pool_task task;
@@ -28,6 +29,7 @@ struct offload {
     struct weir_request *request; /* NULL: it has gone on without us */
     struct pool *pool;            /* borrowed */
     void *data;
+    uint32_t flight; /* the entry of the hook that asked */
     enum weir_wake how;
     bool is_ripe; /* the request is to go on, for the reason in `how` */
     bool is_back; /* the task is ours again */
@@ -48,7 +50,10 @@ run_task(struct pool_task *task, void *thread_state)
 {
     (void)thread_state;
     struct offload *offload = (struct offload *)((char *)task - offsetof(struct offload, task));
+    flight_begin_thread(FLIGHT_POOL);
+    flight_enter(offload->flight, NULL);
     offload->job->run(offload->data);
+    flight_leave();
 }
 
 static enum weir_wake
@@ -154,6 +159,7 @@ weir_offload(struct weir_request *request, const struct weir_job *job, void *dat
         .job = job,
         .request = request,
         .pool = pool,
+        .flight = flight_current(),
         .data = data,
     };
     struct loop *loop = request->engine->loop;

@@ -47,6 +47,10 @@ static const struct weir_option workers[] = {
                     "processes, unless given"),
     WEIR_DURATION(struct site_workers, drain_timeout_ns, .key = "drain_timeout",
             .preset = "60s", .help = "The longest a stopping worker finishes what it accepted"),
+    WEIR_DURATION(struct site_workers, stall_timeout_ns, .key = "stall_timeout",
+            .preset = "10s",
+            .help = "How long a module's hook may keep an event loop before the worker is taken "
+                    "for stuck and replaced"),
     WEIR_COUNT(struct site_workers, max_requests, .preset = "false",
             .help = "Requests after which a worker is replaced"),
     WEIR_BOOL(struct site_workers, cpu_affinity, .preset = "false",

@@ -18,6 +18,7 @@
 #include "base/assert.h"
 #include "event/loop.h"
 #include "event/signal.h"
+#include "module/chain.h"
 #include "observe/log.h"
 #include "server/exit.h"
 #include "server/privileges.h"
@@ -37,18 +38,36 @@
 
 #define PROCESSES_MAX 1024u
 
+/* How often loops are looked at, at the least; a stall takes several looks. */
+#define WATCH_MAX_NS NS_PER_S
+
+#define DESCRIPTION_BYTES 512
+
 /* ---- words ------------------------------------------------------------------------------- */
 
+/* As the public header names them. */
 static const char *
-describe_end(int status, char *text, size_t bytes)
+hook_name(unsigned hook)
 {
+    return phase_name((enum weir_phase)hook);
+}
+
+/* How it ended, and in which module, where it was in one. */
+static const char *
+describe_end(const struct crew_worker *worker, int status, char *text, size_t bytes)
+{
+    char where[DESCRIPTION_BYTES], how[64];
+    bool is_well = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OK;
+    bool is_known = worker->flight != NULL && !is_well &&
+            flight_describe(worker->flight, hook_name, where, sizeof(where));
     if (WIFSIGNALED(status)) {
         const char *name = sigabbrev_np(WTERMSIG(status));
-        snprintf(text, bytes, "killed by SIG%s%s", name == NULL ? "?" : name,
-                WCOREDUMP(status) ? ", core dumped" : "");
+        snprintf(how, sizeof(how), "killed by SIG%s%s", name == NULL ? "?" : name,
+                WCOREDUMP(status) ? ", core dumped," : "");
     } else {
-        snprintf(text, bytes, "ended with status %d", WEXITSTATUS(status));
+        snprintf(how, sizeof(how), "ended with status %d", WEXITSTATUS(status));
     }
+    snprintf(text, bytes, "%s%s%s", how, is_known ? " in " : "", is_known ? where : "");
     return text;
 }
 
@@ -125,6 +144,10 @@ send_beginning(struct crew_worker *worker)
     send_log(worker);
     send_to(worker, CHANNEL_SOURCES, crew->master->file, strlen(crew->master->file),
             &crew->plan->sources_fd, crew->plan->sources_fd >= 0 ? 1 : 0);
+    if (worker->flight != NULL) {
+        int fd = flight_fd(worker->flight);
+        send_to(worker, CHANNEL_FLIGHT, NULL, 0, &fd, 1);
+    }
     send_log_files(worker);
     for (size_t i = 0; i < crew->plan->listeners_count; i++) {
         send_sockets(worker, i, 0);
@@ -322,6 +345,7 @@ on_message(void *context, const struct channel_message *message)
     case CHANNEL_NONE:
     case CHANNEL_HELLO:
     case CHANNEL_LOG:
+    case CHANNEL_FLIGHT:
     case CHANNEL_SOURCES:
     case CHANNEL_FILE:
     case CHANNEL_LISTENERS:
@@ -393,6 +417,11 @@ start_worker(struct crew *crew, unsigned index)
     worker->crew = crew;
     worker->index = index;
     worker->started_ns = loop_now_ns(crew->master->loop);
+    r = flight_new(&worker->flight);
+    if (r < 0) {
+        log_warn("worker %u (generation %u): no memory to record what it does: %s", index,
+                crew->number, strerror(-r));
+    }
     worker->pid = fork();
     if (worker->pid == 0) {
         become_worker(crew, ends[1], master);
@@ -400,6 +429,7 @@ start_worker(struct crew *crew, unsigned index)
     if (worker->pid == -1) {
         r = -errno;
         channel_free(worker->channel);
+        flight_free(worker->flight);
         ends[0] = -1;
         goto fail;
     }
@@ -515,6 +545,48 @@ on_kill_timer(struct timer *timer)
     WEIR_ASSERT(r == 0);
 }
 
+/* A loop that does not come back from a module serves nobody: its worker is replaced. */
+static void
+watch(struct crew_worker *worker, uint64_t now_ns, uint64_t limit_ns)
+{
+    char where[DESCRIPTION_BYTES];
+    if (worker->is_stalled) {
+        kill(worker->pid, SIGKILL); /* it did not even abort */
+        return;
+    }
+    if (worker->flight == NULL || worker->state == CREW_WORKER_STARTING ||
+            !flight_is_stalled(worker->flight, now_ns, limit_ns, hook_name, where,
+                    sizeof(where))) {
+        return;
+    }
+    worker->is_stalled = true;
+    log_error("worker %u (generation %u, process %d) is stuck in %s, for longer than "
+              "workers.stall_timeout: it is ended",
+            worker->index, worker->crew->number, (int)worker->pid, where);
+    kill(worker->pid, SIGABRT);
+}
+
+static void
+watch_later(struct crew *crew)
+{
+    uint64_t limit_ns = crew->plan->workers.stall_timeout_ns;
+    uint64_t every_ns = limit_ns / 4 < WATCH_MAX_NS ? limit_ns / 4 : WATCH_MAX_NS;
+    uint64_t at_ns = clock_add_ns(loop_now_ns(crew->master->loop), every_ns);
+    int r = timer_set(&crew->watch_timer, limit_ns == CLOCK_NEVER ? CLOCK_NEVER : at_ns);
+    WEIR_ASSERT(r == 0);
+}
+
+static void
+on_watch_timer(struct timer *timer)
+{
+    struct crew *crew = (struct crew *)((char *)timer - offsetof(struct crew, watch_timer));
+    uint64_t now_ns = loop_now_ns(crew->master->loop);
+    for (struct crew_worker *worker = crew->workers; worker != NULL; worker = worker->next) {
+        watch(worker, now_ns, crew->plan->workers.stall_timeout_ns);
+    }
+    watch_later(crew);
+}
+
 static void
 kill_after(struct crew *crew, uint64_t ns)
 {
@@ -551,13 +623,15 @@ crew_new(const struct crew_master *master, struct plan *plan, unsigned number,
     buf_init(&crew->report, REPORT_MAX_BYTES);
     timer_init(&crew->restart_timer, master->loop, on_restart_timer);
     timer_init(&crew->kill_timer, master->loop, on_kill_timer);
+    timer_init(&crew->watch_timer, master->loop, on_watch_timer);
     size_t addresses = plan->listeners_count == 0 ? 1 : plan->listeners_count;
     crew->listening = calloc(addresses, sizeof(struct listening *));
     crew->sent = calloc(addresses, sizeof(unsigned));
     int code = EXIT_SYSTEM;
     if (crew->listening == NULL || crew->sent == NULL ||
             timer_set(&crew->restart_timer, CLOCK_NEVER) < 0 ||
-            timer_set(&crew->kill_timer, CLOCK_NEVER) < 0) {
+            timer_set(&crew->kill_timer, CLOCK_NEVER) < 0 ||
+            timer_set(&crew->watch_timer, CLOCK_NEVER) < 0) {
         log_error("out of memory");
         goto fail;
     }
@@ -603,6 +677,7 @@ static void
 free_worker(struct crew_worker *worker)
 {
     channel_free(worker->channel);
+    flight_free(worker->flight);
     free(worker);
 }
 
@@ -619,6 +694,7 @@ crew_free(struct crew *crew)
     }
     timer_cancel(&crew->restart_timer);
     timer_cancel(&crew->kill_timer);
+    timer_cancel(&crew->watch_timer);
     give_up_sockets(crew);
     buf_fini(&crew->report);
     free(crew->listening);
@@ -651,6 +727,7 @@ crew_go(struct crew *crew)
         worker->serving_ns = loop_now_ns(crew->master->loop);
     }
     assign(crew);
+    watch_later(crew);
 }
 
 void
@@ -763,7 +840,7 @@ on_death_while_serving(struct crew *crew, const struct crew_worker *worker, int 
     if (is_wanted) {
         return;
     }
-    char text[64];
+    char text[DESCRIPTION_BYTES + 64];
     uint64_t now_ns = loop_now_ns(crew->master->loop);
     bool was_quick = worker->state == CREW_WORKER_STARTING ||
             now_ns - worker->serving_ns < QUICK_NS;
@@ -773,7 +850,8 @@ on_death_while_serving(struct crew *crew, const struct crew_worker *worker, int 
                 worker->index, crew->number, (int)worker->pid);
     } else {
         log_error("worker %u (generation %u, process %d) %s: it is replaced", worker->index,
-                crew->number, (int)worker->pid, describe_end(status, text, sizeof(text)));
+                crew->number, (int)worker->pid,
+                describe_end(worker, status, text, sizeof(text)));
     }
     crew->quick_deaths = was_quick && !was_asked ? crew->quick_deaths + 1 : 0;
     crew->restarts++;
@@ -796,9 +874,9 @@ on_death_while_starting(struct crew *crew, const struct crew_worker *worker, int
     bool has_code = WIFEXITED(status) && WEXITSTATUS(status) != EXIT_OK;
     crew->exit_code = has_code ? WEXITSTATUS(status) : EXIT_RUNTIME;
     if (!has_code) {
-        char text[64];
+        char text[DESCRIPTION_BYTES + 64];
         log_error("worker %u (generation %u) %s before it was ready", worker->index,
-                crew->number, describe_end(status, text, sizeof(text)));
+                crew->number, describe_end(worker, status, text, sizeof(text)));
     }
     crew->state = CREW_FAILED;
     kill_all(crew, SIGKILL);
@@ -834,13 +912,13 @@ crew_reap(struct crew *crew, pid_t pid, int status)
         on_death_while_serving(crew, worker, status);
         break;
     case CREW_DRAINING: {
-        char text[64];
+        char text[DESCRIPTION_BYTES + 64];
         bool is_well = worker->was_killed ||
                 (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OK);
         if (!is_well) {
             log_error("worker %u (generation %u, process %d) %s while it was stopping",
                     worker->index, crew->number, (int)worker->pid,
-                    describe_end(status, text, sizeof(text)));
+                    describe_end(worker, status, text, sizeof(text)));
         }
         break;
     }

@@ -19,6 +19,7 @@
 
 #include "base/buf.h"
 #include "event/timer.h"
+#include "observe/flight.h"
 #include "server/channel.h"
 #include "server/plan.h"
 #include "server/sockets.h"
@@ -64,6 +65,8 @@ struct crew_worker {
     enum crew_worker_state state;
     pid_t pid;
     struct channel *channel;
+    struct flight *flight; /* owned: what it is doing; NULL where there is no memory for it */
+    bool is_stalled;       /* it was told to abort, since a loop of its does not come back */
     uint64_t started_ns, serving_ns;
     bool is_replaced; /* a replacement for it is starting or serves */
     bool is_leaving;  /* one process fewer is wanted */
@@ -90,6 +93,7 @@ struct crew {
     unsigned *sent;             /* owned; by address: sockets that workers have */
     struct timer restart_timer; /* starts what is missing */
     struct timer kill_timer;    /* ends what should have ended by itself */
+    struct timer watch_timer;   /* looks at the loops */
     struct crew *next;
 };
 

@@ -25,6 +25,7 @@
 #include "base/buf.h"
 #include "event/loop.h"
 #include "event/signal.h"
+#include "observe/flight.h"
 #include "observe/log.h"
 #include "server/channel.h"
 #include "server/exit.h"
@@ -356,7 +357,18 @@ take_log(struct worker *worker, const struct channel_message *message)
         message->descriptors[0] = -1;
     }
     log_init(worker->log_fd, (enum log_level)log.level);
+    flight_set_log(worker->log_fd);
     log_set_form(log.format == SITE_LOG_JSON ? LOG_JSON : LOG_TEXT);
+}
+
+static void
+take_flight(const struct channel_message *message)
+{
+    int r = message->descriptor_count == 1 ? flight_attach(message->descriptors[0]) : -EPROTO;
+    if (r < 0) {
+        log_warn("what this worker does is not recorded: %s", strerror(-r));
+    }
+    flight_begin_thread(FLIGHT_LOOP);
 }
 
 static void
@@ -494,6 +506,9 @@ on_message(void *context, const struct channel_message *message)
     case CHANNEL_SOURCES:
         take_sources(worker, message);
         return;
+    case CHANNEL_FLIGHT:
+        take_flight(message);
+        return;
     case CHANNEL_LISTENERS:
         take_listeners(worker, message);
         return;
@@ -600,6 +615,7 @@ command_worker(int argc, char **argv)
     static const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGTTIN,
         SIGTTOU, SIGWINCH };
     struct worker worker = { .sources_fd = -1, .log_fd = -1 };
+    flight_catch_crashes(STDERR_FILENO, course_describe);
     signal_ignore_pipe();
     int r = loop_new(NULL, &worker.loop);
     if (r == 0) {

@@ -16,6 +16,7 @@
 #include "http/file_cache.h"
 #include "module/wait.h"
 #include "net/listener.h"
+#include "observe/flight.h"
 #include "observe/log.h"
 
 /* While draining, how often it is looked whether the last connection has ended. */
@@ -367,6 +368,7 @@ turn_loop(void *context)
 {
     struct worker_loop *loop = context;
     signal_block_all();
+    flight_begin_thread(FLIGHT_LOOP);
     loop_run(loop->loop);
     /* What ended in the last turn has been put off to the next. */
     loop_turn(loop->loop, false);
