@@ -46,7 +46,7 @@ struct site_workers {
                                     UINT64_MAX: no limit */
     uint64_t drain_timeout_ns;
     uint64_t stall_timeout_ns; /* CLOCK_NEVER: none */
-    uint64_t max_requests; /* UINT64_MAX: no limit */
+    uint64_t max_requests;     /* UINT64_MAX: no limit */
     bool cpu_affinity;
 };
 
