@@ -44,6 +44,16 @@ schema_key(const struct weir_option *option)
     return option->key != NULL ? option->key : option->field;
 }
 
+bool
+schema_is_secret(const struct weir_option *option)
+{
+    bool is_secret = option->type == WEIR_TYPE_SECRET || option->element == WEIR_TYPE_SECRET;
+    for (size_t i = 0; i < option->members.count && !is_secret; i++) {
+        is_secret = schema_is_secret(schema_option(&option->members, i));
+    }
+    return is_secret;
+}
+
 const struct weir_option *
 schema_find(const struct weir_options *options, struct weir_str key)
 {

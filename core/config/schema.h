@@ -31,6 +31,9 @@ const struct weir_option *schema_option(const struct weir_options *options, size
 /* The key of an option in the file. */
 const char *schema_key(const struct weir_option *option);
 
+/* A value of it, or something within, is never shown. */
+bool schema_is_secret(const struct weir_option *option);
+
 /* NULL when no option has that key; a `rest` option is not found by its key. */
 const struct weir_option *schema_find(const struct weir_options *options, struct weir_str key);
 const struct weir_option *schema_find_rest(const struct weir_options *options);

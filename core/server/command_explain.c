@@ -10,10 +10,6 @@
 
 #include "config/emit.h"
 #include "config/schema.h"
-#include "config/units.h"
-#include "http/field.h"
-#include "http/query.h"
-#include "http/target.h"
 #include "module/chain.h"
 #include "module/site_tables.h"
 #include "server/command_check.h"
@@ -22,14 +18,9 @@
 
 #define ANSWER_MAX_BYTES ((size_t)4 << 20)
 #define HEADERS_MAX      64
-#define HOOKS_MAX        4096
 
 struct explaining {
-    const struct site *site;
-    const struct explain_question *question;
-    struct target target;
-    char host[HOST_NAME_BYTES];
-    char decoded[4096]; /* the last query value that was asked for */
+    const struct explain_answer *answer;
     struct emit emit;
 };
 
@@ -144,7 +135,7 @@ options(struct explaining *explaining, const struct weir_options *table,
             line(explaining, "  (preset)\n");
             continue;
         }
-        if (option->type == WEIR_TYPE_SECRET || option->element == WEIR_TYPE_SECRET) {
+        if (schema_is_secret(option)) {
             line(explaining, "***");
         } else {
             value(explaining, v);
@@ -169,161 +160,17 @@ options(struct explaining *explaining, const struct weir_options *table,
     }
 }
 
-/* The request */
-
-static int
-refuse(struct explaining *explaining, const char *why)
-{
-    line(explaining, why);
-    line(explaining, "\n");
-    return explaining->emit.error < 0 ? explaining->emit.error : -EINVAL;
-}
-
-static bool
-header(void *context, struct weir_str name, size_t nth, struct weir_str *out)
-{
-    const struct explaining *explaining = context;
-    for (size_t i = 0; i < explaining->question->headers_count; i++) {
-        struct weir_str h = explaining->question->headers[i];
-        const char *colon = memchr(h.ptr, ':', h.len);
-        size_t name_len = (size_t)(colon - h.ptr); /* was checked */
-        if (weir_str_eq_icase(weir_str_make(h.ptr, name_len), name) && nth-- == 0) {
-            *out = weir_str_trim(weir_str_make(colon + 1, h.len - name_len - 1));
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool
-query(void *context, struct weir_str name, size_t nth, struct weir_str *out)
-{
-    struct explaining *explaining = context;
-    struct weir_str rest = explaining->target.query;
-    struct query_param param;
-    while (query_next(&rest, &param)) {
-        if (param.raw_name.len > sizeof(explaining->decoded) ||
-                param.raw_value.len > sizeof(explaining->decoded)) {
-            continue;
-        }
-        size_t len = query_decode(param.raw_name, explaining->decoded);
-        if (weir_str_eq(weir_str_make(explaining->decoded, len), name) && nth-- == 0) {
-            len = query_decode(param.raw_value, explaining->decoded);
-            *out = weir_str_make(explaining->decoded, len);
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool
-is_wildcard(const struct addr *addr)
-{
-    static const uint8_t zero[16];
-    struct addr_ip ip = addr_to_ip(addr);
-    return memcmp(ip.bytes, zero, ip.family == AF_INET ? 4 : 16) == 0;
-}
-
-/* The listener for the port that the URL names; of several the one whose address it names. */
-static const struct site_listener *
-find_listener(const struct explaining *explaining, uint16_t port)
-{
-    const struct site_listener *found = NULL;
-    for (size_t i = 0; i < explaining->site->listeners_count; i++) {
-        const struct site_listener *listener = explaining->site->listeners[i];
-        char ip[ADDR_TEXT_BYTES];
-        if (listener->addr.sa.sa_family == AF_UNIX || addr_port(&listener->addr) != port) {
-            continue;
-        }
-        size_t len = addr_format_ip(&listener->addr, ip);
-        struct weir_str name = explaining->target.host.raw_name;
-        if (weir_str_eq_icase(weir_str_make(ip, len), name)) {
-            return listener;
-        }
-        if (found == NULL || is_wildcard(&listener->addr)) {
-            found = listener;
-        }
-    }
-    return found;
-}
-
 /* Hooks */
 
-struct hook_line {
-    const struct site_use *use;
-    enum weir_phase phase;
-    enum weir_stage stage;
-    size_t position;
-};
-
-static int
-compare_hooks(const void *a, const void *b)
+static void
+explain_hooks(struct explaining *explaining)
 {
-    const struct hook_line *x = a, *y = b;
-    if (x->phase != y->phase) {
-        return x->phase < y->phase ? -1 : 1;
-    }
-    if (x->stage != y->stage) {
-        return x->stage < y->stage ? -1 : 1;
-    }
-    return x->position < y->position ? -1 : x->position > y->position;
-}
-
-/* Which of the lists a phase's hooks come from. */
-enum hook_level {
-    LEVEL_LISTENER,
-    LEVEL_SERVER,
-    LEVEL_ROUTE
-};
-
-static enum hook_level
-level_of(enum weir_phase phase)
-{
-    if (phase == WEIR_ON_ACCEPT || phase == WEIR_ON_OPEN || phase == WEIR_ON_CLOSE) {
-        return LEVEL_LISTENER;
-    }
-    return phase == WEIR_ON_HEAD || phase == WEIR_ON_REWRITE ? LEVEL_SERVER : LEVEL_ROUTE;
-}
-
-static size_t
-gather_hooks(const struct site_uses *uses, enum hook_level level, bool is_handle,
-        struct hook_line *lines, size_t count)
-{
-    for (size_t i = 0; i < uses->count; i++) {
-        const struct weir_hooks *hooks = &uses->items[i].conf->handler->hooks;
-        for (size_t j = 0; j < hooks->count && count < HOOKS_MAX; j++) {
-            const struct weir_hook *hook = &hooks->items[j];
-            bool is_content = hook->on == WEIR_ON_CONTENT;
-            if (is_handle || (!is_content && level_of(hook->on) == level)) {
-                lines[count] = (struct hook_line){ &uses->items[i], hook->on, hook->stage,
-                    count };
-                count++;
-            }
-        }
-    }
-    return count;
-}
-
-static int
-explain_hooks(struct explaining *explaining, const struct site_listener *listener,
-        const struct site_server *server, const struct site_route *route)
-{
-    struct hook_line *lines = calloc(HOOKS_MAX, sizeof(*lines));
-    if (lines == NULL) {
-        return -ENOMEM;
-    }
-    size_t count = gather_hooks(&listener->uses, LEVEL_LISTENER, false, lines, 0);
-    count = gather_hooks(&server->uses, LEVEL_SERVER, false, lines, count);
-    count = gather_hooks(route != NULL ? &route->uses : &server->uses, LEVEL_ROUTE, false,
-            lines, count);
-    if (route != NULL) {
-        count = gather_hooks(&route->handle, LEVEL_ROUTE, true, lines, count);
-    }
-    qsort(lines, count, sizeof(*lines), compare_hooks);
-    line(explaining, count == 0 ? "hooks     none\n" : "hooks\n");
-    for (size_t i = 0; i < count; i++) {
-        const struct site_use *use = lines[i].use;
-        emit_format(&explaining->emit, "  %-13s ", phase_name(lines[i].phase));
+    const struct explain_answer *answer = explaining->answer;
+    line(explaining, answer->hooks_count == 0 ? "hooks     none\n" : "hooks\n");
+    for (size_t i = 0; i < answer->hooks_count; i++) {
+        const struct explain_hook *hook = &answer->hooks[i];
+        const struct site_use *use = hook->use;
+        emit_format(&explaining->emit, "  %-13s ", phase_name(hook->phase));
         text(explaining, use->name);
         if (!weir_str_eq(use->name, weir_str_from(use->conf->handler->name))) {
             emit_format(&explaining->emit, " (%s)", use->conf->handler->name);
@@ -331,37 +178,23 @@ explain_hooks(struct explaining *explaining, const struct site_listener *listene
         line(explaining, "  ");
         place(explaining, config_key_place(use->where));
         line(explaining, "\n");
-        /* Its options stand under its first hook. */
-        bool is_first = true;
-        for (size_t j = 0; j < i; j++) {
-            is_first = is_first && lines[j].use != use;
-        }
-        if (is_first) {
+        if (hook->is_first) {
             options(explaining, &use->conf->handler->options, use->merged, 18);
         }
     }
-    free(lines);
-    return 0;
 }
 
 /* The answer */
 
 static void
-explain_server(struct explaining *explaining, const struct site_server *server,
-        struct weir_str host)
+explain_server(struct explaining *explaining, const struct site_server *server)
 {
     line(explaining, "server    ");
     text(explaining, server->name.len > 0 ? server->name : WEIR_STR("(no name)"));
     line(explaining, "  ");
     place(explaining, &server->where->place);
-    const char *why = server->hosts_count == 0 ? "it has no \"host\": it takes every name" : "";
-    for (size_t i = 0; i < server->hosts_count; i++) {
-        if (host_pattern_matches(&server->hosts[i], host)) {
-            why = server->hosts[i].is_suffix ? "longest suffix of the host" : "exact host";
-        }
-    }
     line(explaining, "\n          because: ");
-    line(explaining, why);
+    line(explaining, explain_server_reason(explaining->answer));
     line(explaining, "\n");
 }
 
@@ -416,106 +249,55 @@ explain_settings(struct explaining *explaining, const struct site_settings *sett
     options(explaining, &site_log_level_options, settings->log_from, 2);
 }
 
-static int
-check_question(struct explaining *explaining, char *path, size_t path_bytes)
-{
-    const struct explain_question *question = explaining->question;
-    if (!field_name_is_valid(question->method)) {
-        return refuse(explaining, "this is no method");
-    }
-    if (target_parse(question->url, METHOD_GET, &explaining->target) < 0 ||
-            explaining->target.form != TARGET_ABSOLUTE) {
-        return refuse(explaining, "the URL must be whole: http://host/path");
-    }
-    if (explaining->target.raw_path.len > path_bytes ||
-            target_normalise(&explaining->target, path) < 0) {
-        return refuse(explaining, "a server refuses this path: 400");
-    }
-    for (size_t i = 0; i < question->headers_count; i++) {
-        struct weir_str h = question->headers[i];
-        const char *colon = h.len == 0 ? NULL : memchr(h.ptr, ':', h.len);
-        if (colon == NULL ||
-                !field_name_is_valid(weir_str_make(h.ptr, (size_t)(colon - h.ptr)))) {
-            return refuse(explaining, "a header is written \"Name: value\"");
-        }
-    }
-    return 0;
-}
-
-static int
-read_client(struct explaining *explaining, struct addr_ip *out)
-{
-    struct weir_network network;
-    struct weir_str client = explaining->question->client.len == 0
-            ? WEIR_STR("127.0.0.1")
-            : explaining->question->client;
-    if (units_parse_network(client, &network) < 0 ||
-            network.bits != (network.family == 4 ? 32 : 128)) {
-        return refuse(explaining, "the client is an address: 192.0.2.1");
-    }
-    *out = (struct addr_ip){ .family = network.family == 4 ? AF_INET : AF_INET6 };
-    memcpy(out->bytes, network.address, sizeof(out->bytes));
-    return 0;
-}
-
-static int
+/* Appends what explain_find() found. */
+static void
 explain(struct explaining *explaining)
 {
-    char path[8192];
-    struct route_match match;
-    struct route_request request = { .context = explaining,
-        .method = explaining->question->method,
-        .protocol = WEIR_STR("http/1.1"),
-        .is_internal = explaining->question->is_internal,
-        .header = header,
-        .query = query };
-    int r = check_question(explaining, path, sizeof(path));
-    r = r < 0 ? r : read_client(explaining, &request.client);
-    if (r < 0) {
-        return r;
-    }
-    request.peer = request.client;
-    request.path = explaining->target.path;
-    request.host = host_name(&explaining->target.host, explaining->host);
-    uint16_t port = explaining->target.host.has_port    ? explaining->target.host.port
-            : explaining->target.scheme == TARGET_HTTPS ? 443
-                                                        : 80;
-    const struct site_listener *listener = find_listener(explaining, port);
-    if (listener == NULL) {
-        emit_format(&explaining->emit, "listener  none on port %u: nobody answers\n", port);
-        return explaining->emit.error;
+    const struct explain_answer *answer = explaining->answer;
+    if (answer->listener == NULL) {
+        emit_format(&explaining->emit, "listener  none on port %u: nobody answers\n",
+                answer->port);
+        return;
     }
     line(explaining, "listener  ");
-    text(explaining, listener->name.len > 0 ? listener->name : listener->address);
+    text(explaining,
+            answer->listener->name.len > 0 ? answer->listener->name
+                                           : answer->listener->address);
     line(explaining, "  ");
-    place(explaining, &listener->where->place);
+    place(explaining, &answer->listener->where->place);
     line(explaining, "\n");
-    const struct site_server *server = site_server_find(listener, request.host);
-    if (server == NULL) {
+    if (answer->server == NULL) {
         line(explaining, "server    none has this host: answers 421\n");
-        return explaining->emit.error;
+        return;
     }
-    explain_server(explaining, server, request.host);
-    const struct site_route *route = site_route_find(server, &request, &match);
-    explain_route(explaining, route, &match);
-    r = explain_hooks(explaining, listener, server, route);
-    explain_settings(explaining, route != NULL ? &route->settings : &server->settings);
-    return r < 0 ? r : explaining->emit.error;
+    explain_server(explaining, answer->server);
+    explain_route(explaining, answer->route, &answer->match);
+    explain_hooks(explaining);
+    explain_settings(explaining, explain_settings_of(answer));
 }
 
 int
-explain_write(const struct site *site, const struct explain_question *question, struct buf *out)
+explain_write(const struct site *site, const struct explain_question *question,
+        enum explain_form form, struct buf *out)
 {
-    struct explaining *explaining = calloc(1, sizeof(*explaining));
-    if (explaining == NULL) {
-        return -ENOMEM;
+    struct explain_answer *answer;
+    struct explaining explaining = { .answer = NULL };
+    emit_init(&explaining.emit, out);
+    int r = explain_find(site, question, &answer);
+    if (r < 0) {
+        return r;
     }
-    explaining->site = site;
-    explaining->question = question;
-    emit_init(&explaining->emit, out);
-    int r = explain(explaining);
-    free(explaining);
-    return r;
+    if (answer->refusal != NULL) {
+        emit_format(&explaining.emit, "%s\n", answer->refusal);
+        r = -EINVAL;
+    } else if (form == EXPLAIN_JSON) {
+        explain_write_json(answer, &explaining.emit);
+    } else {
+        explaining.answer = answer;
+        explain(&explaining);
+    }
+    explain_answer_free(answer);
+    return explaining.emit.error < 0 ? explaining.emit.error : r;
 }
 
 /* The command */
@@ -523,7 +305,8 @@ explain_write(const struct site *site, const struct explain_question *question, 
 static void
 help(FILE *stream)
 {
-    fputs("usage: weir explain [-c FILE] [-H 'NAME: VALUE'] [--client=ADDRESS] METHOD URL\n"
+    fputs("usage: weir explain [-c FILE] [-H 'NAME: VALUE'] [--client=ADDRESS] [--json]\n"
+          "                    METHOD URL\n"
           "\n"
           "Says which server and route a request takes and why, which hooks it meets in which\n"
           "order, and where in the configuration each of their options was written.\n"
@@ -532,12 +315,13 @@ help(FILE *stream)
           "  -H, --header=FIELD     a header field of the request; may be repeated\n"
           "      --client=ADDRESS   where the request comes from (127.0.0.1)\n"
           "      --internal         an internal request, as modules make them\n"
+          "      --json             for programs\n"
           "  -h, --help             this text\n",
             stream);
 }
 
 static int
-answer(const char *file, const struct explain_question *question)
+answer(const char *file, const struct explain_question *question, enum explain_form form)
 {
     struct site *site;
     int code = command_load(file, DIAGNOSTIC_TEXT, &site);
@@ -546,7 +330,7 @@ answer(const char *file, const struct explain_question *question)
     }
     struct buf out;
     buf_init(&out, ANSWER_MAX_BYTES);
-    int r = explain_write(site, question, &out);
+    int r = explain_write(site, question, form, &out);
     struct weir_str written = buf_str(&out);
     FILE *stream = r == 0 ? stdout : stderr;
     if (r == -EINVAL) {
@@ -573,12 +357,14 @@ command_explain(int argc, char **argv)
         { "header", required_argument, NULL, 'H' },
         { "client", required_argument, NULL, 'p' },
         { "internal", no_argument, NULL, 'i' },
+        { "json", no_argument, NULL, 'j' },
         { "help", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 },
     };
     struct weir_str headers[HEADERS_MAX];
     struct explain_question question = { .headers = headers };
     const char *file = COMMAND_CONFIG_FILE;
+    enum explain_form form = EXPLAIN_TEXT;
     int option;
     optind = 0; /* glibc: begin anew */
     opterr = 0; /* it would say "explain", not "weir explain" */
@@ -591,6 +377,8 @@ command_explain(int argc, char **argv)
             question.client = weir_str_from(optarg);
         } else if (option == 'i') {
             question.is_internal = true;
+        } else if (option == 'j') {
+            form = EXPLAIN_JSON;
         } else if (option == 'h') {
             help(stdout);
             return 0;
@@ -605,5 +393,5 @@ command_explain(int argc, char **argv)
     }
     question.method = weir_str_from(argv[optind]);
     question.url = weir_str_from(argv[optind + 1]);
-    return answer(file, &question);
+    return answer(file, &question, form);
 }

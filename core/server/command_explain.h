@@ -4,21 +4,20 @@
 #ifndef WEIR_SERVER_COMMAND_EXPLAIN_H
 #define WEIR_SERVER_COMMAND_EXPLAIN_H
 
-#include "base/buf.h"
-#include "module/site.h"
+#include "config/emit.h"
+#include "server/explain_answer.h"
 
-/* What is asked about. */
-struct explain_question {
-    struct weir_str method, url;
-    const struct weir_str *headers; /* "Name: value" */
-    size_t headers_count;
-    struct weir_str client; /* address; .len 0: 127.0.0.1 */
-    bool is_internal;
+enum explain_form {
+    EXPLAIN_TEXT,
+    EXPLAIN_JSON
 };
 
 /* Appends the answer. Returns 0; -EINVAL when the question is malformed, with the reason
  * appended instead; -ENOMEM, -ENOBUFS. */
 WEIR_MUST_USE int explain_write(const struct site *site,
-        const struct explain_question *question, struct buf *out);
+        const struct explain_question *question, enum explain_form form, struct buf *out);
+
+/* The answer as JSON, whose members are only ever added to. */
+void explain_write_json(const struct explain_answer *answer, struct emit *emit);
 
 #endif

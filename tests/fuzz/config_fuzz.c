@@ -53,7 +53,8 @@ ask(const struct site *site)
     buf_init(&text, (size_t)64 << 20);
     struct explain_question question = { .method = WEIR_STR("GET"),
         .url = WEIR_STR("http://www.example.com:8080/a/b?c=d") };
-    FUZZ_CHECK(explain_write(site, &question, &text) == 0);
+    FUZZ_CHECK(explain_write(site, &question, EXPLAIN_TEXT, &text) == 0);
+    FUZZ_CHECK(explain_write(site, &question, EXPLAIN_JSON, &text) == 0);
     buf_fini(&text);
 }
 

@@ -99,6 +99,22 @@ def test_every_command_explains_itself(command):
     assert done.stdout.startswith(f"usage: weir {command}")
 
 
+def test_a_question_is_answered_for_programs(write):
+    file = write(json.dumps({"modules": ["respond"], "servers": [{"listen": ":8080", "host": "*.example.com", "routes": [
+        {"name": "a", "match": "/a/{id}", "handle": {"respond": {"status": 404}}}]}]}, indent=2))
+    done = weir("explain", "--json", "-c", str(file), "GET", "http://www.example.com:8080/a/5?b=c")
+    assert done.returncode == 0
+    answer = json.loads(done.stdout)
+    assert answer["route"]["name"] == "a" and answer["route"]["captures"] == {"id": "5"}
+    assert answer["server"]["because"] == "longest suffix of the host"
+    (hook,) = answer["hooks"]
+    assert (hook["phase"], hook["handler"], hook["options"]["status"]["value"]) == ("content", "respond", 404)
+    assert hook["options"]["status"]["at"]["line"] == 15
+    assert answer["settings"]["timeouts"]["head"] == {"value": "10s", "preset": True}
+    nobody = json.loads(weir("explain", "--json", "-c", str(file), "GET", "http://b:8080/").stdout)
+    assert (nobody["server"], nobody["status"]) == (None, 421)
+
+
 @pytest.mark.parametrize("name", ["static", "respond"])
 def test_a_handler_has_its_reference(name):
     done = weir("doc", name)

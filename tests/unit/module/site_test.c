@@ -296,7 +296,7 @@ START_TEST(keeps_secrets_to_itself)
     buf_init(&out, 1 << 20);
     struct explain_question question = { .method = WEIR_STR("GET"),
         .url = WEIR_STR("http://h/x") };
-    ck_assert_int_eq(explain_write(site, &question, &out), 0);
+    ck_assert_int_eq(explain_write(site, &question, EXPLAIN_TEXT, &out), 0);
     struct weir_str text = buf_str(&out);
     ck_assert_ptr_null(memmem(text.ptr, text.len, "hush", 4));
     ck_assert_ptr_nonnull(memmem(text.ptr, text.len, "secret = ***", 12));
@@ -356,7 +356,7 @@ START_TEST(explains_what_a_request_meets)
         .url = weir_str_from(questions[_i].url),
         .headers = &header,
         .headers_count = header.len > 0 };
-    ck_assert_int_eq(explain_write(site, &question, &out), questions[_i].want);
+    ck_assert_int_eq(explain_write(site, &question, EXPLAIN_TEXT, &out), questions[_i].want);
     ck_assert_int_eq(buf_append(&out, weir_str_make("", 1)), 0);
     const char *text = buf_str(&out).ptr;
     for (size_t i = 0; i < 8 && questions[_i].says[i] != NULL; i++) {
@@ -409,7 +409,7 @@ load_and_explain(void)
         buf_init(&out, 1 << 20);
         struct explain_question question = { .method = WEIR_STR("GET"),
             .url = WEIR_STR("https://www.example.com/u/5") };
-        r = explain_write(made, &question, &out);
+        r = explain_write(made, &question, EXPLAIN_TEXT, &out);
         ck_assert(r == 0 || r == -ENOMEM);
         buf_fini(&out);
     }
