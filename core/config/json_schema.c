@@ -118,6 +118,7 @@ emit_alternatives(struct emit *emit, const struct weir_option *option,
         emit_type(emit, "string");
         break;
     case WEIR_TYPE_PATH:
+    case WEIR_TYPE_LOG:
         emit_pattern(emit, "^.");
         break;
     case WEIR_TYPE_ENUM:

@@ -256,7 +256,8 @@ canonical_value(const struct weir_option *option, const struct config_value *val
     case CONFIG_REAL:
         return append_sized(value->string, out);
     case CONFIG_STRING: {
-        bool is_path = option->type == WEIR_TYPE_PATH || option->element == WEIR_TYPE_PATH;
+        bool is_path = option->type == WEIR_TYPE_PATH || option->type == WEIR_TYPE_LOG ||
+                option->element == WEIR_TYPE_PATH;
         if (is_path && value->place.source != NULL) {
             r = append_sized(weir_str_from(value->place.source->directory), out);
         }

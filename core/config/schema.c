@@ -387,13 +387,16 @@ read_text(struct schema *schema, const struct weir_option *option, enum weir_opt
         *field = weir_str_make(NULL, 0);
         return true;
     }
+    bool is_path = type == WEIR_TYPE_PATH || type == WEIR_TYPE_LOG;
     if (value->kind != CONFIG_STRING) {
         return wrong_type(schema, option, value,
-                type == WEIR_TYPE_PATH     ? (option->optional ? "a path or false" : "a path")
-                        : option->optional ? "a string or false"
-                                           : "a string");
+                is_path ? (option->optional ? "a path or false" : "a path")
+                        : (option->optional ? "a string or false" : "a string"));
     }
-    if (type != WEIR_TYPE_PATH) {
+    bool is_stream = type == WEIR_TYPE_LOG &&
+            (weir_str_eq(value->string, WEIR_STR("stdout")) ||
+                    weir_str_eq(value->string, WEIR_STR("stderr")));
+    if (!is_path || is_stream) {
         return keep_text(schema, value->string, field);
     }
     if (value->string.len == 0) {
@@ -613,6 +616,7 @@ bytes_of(const struct weir_option *option, enum weir_option_type type)
         return sizeof(struct weir_rate);
     case WEIR_TYPE_STRING:
     case WEIR_TYPE_PATH:
+    case WEIR_TYPE_LOG:
     case WEIR_TYPE_SECRET:
     case WEIR_TYPE_UPSTREAM:
     case WEIR_TYPE_POOL:
@@ -823,6 +827,7 @@ read_value(struct schema *schema, const struct weir_option *option, enum weir_op
         return read_rate(schema, option, value, field);
     case WEIR_TYPE_STRING:
     case WEIR_TYPE_PATH:
+    case WEIR_TYPE_LOG:
     case WEIR_TYPE_SECRET:
         return read_text(schema, option, type, value, field);
     case WEIR_TYPE_ENUM:

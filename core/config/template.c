@@ -127,7 +127,7 @@ check_literals(struct weir_str text, enum weir_context context,
     for (size_t i = 0; i < text.len; i++) {
         unsigned char c = (unsigned char)text.ptr[i];
         bool is_line = c == '\r' || c == '\n' || c == '\0';
-        if ((context == WEIR_CONTEXT_HEADER && is_line) ||
+        if (((context == WEIR_CONTEXT_HEADER || context == WEIR_CONTEXT_LOG) && is_line) ||
                 (context == WEIR_CONTEXT_TARGET && (c <= 0x20 || c == 0x7f)) ||
                 (context == WEIR_CONTEXT_PATH && c == '\0')) {
             return refuse(mistake, i, 1, "this character cannot stand here");

@@ -7,9 +7,6 @@
 
 #include "config/schema.h"
 
-/* WEIR_TYPE_LOG of <weir/option.h>. */
-#define TYPE_LOG ((enum weir_option_type)21)
-
 struct finding {
     struct map seen; /* path to anything */
     bool no_memory;
@@ -33,9 +30,9 @@ find_in(struct finding *finding, const struct weir_options *options, const char 
         const struct weir_option *option = schema_option(options, i);
         const char *field = conf + option->offset;
         const struct weir_list *list = (const struct weir_list *)(const void *)field;
-        if (option->type == TYPE_LOG) {
+        if (option->type == WEIR_TYPE_LOG) {
             find_path(finding, *(const struct weir_str *)(const void *)field);
-        } else if (option->type == WEIR_TYPE_LIST && option->element == TYPE_LOG) {
+        } else if (option->type == WEIR_TYPE_LIST && option->element == WEIR_TYPE_LOG) {
             for (size_t j = 0; j < list->count; j++) {
                 find_path(finding, WEIR_LIST_AT(struct weir_str, list, j));
             }

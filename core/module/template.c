@@ -192,6 +192,15 @@ put_escaped(char *dst, char c, enum weir_context context)
             return 0;
         }
         break;
+    case WEIR_CONTEXT_LOG: /* as nginx and Apache do */
+        if (byte < 0x20 || byte >= 0x7f || c == '"' || c == '\\') {
+            dst[0] = '\\';
+            dst[1] = 'x';
+            dst[2] = hex[byte >> 4];
+            dst[3] = hex[byte & 15];
+            return 4;
+        }
+        break;
     case WEIR_CONTEXT_HTML: {
         struct weir_str reference = html_reference(c);
         if (reference.ptr != NULL) {

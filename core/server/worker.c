@@ -27,6 +27,7 @@
 #include "event/signal.h"
 #include "observe/flight.h"
 #include "observe/log.h"
+#include "observe/log_file.h"
 #include "server/channel.h"
 #include "server/exit.h"
 #include "server/memory.h"
@@ -339,6 +340,21 @@ take_hello(struct worker *worker, const struct channel_message *message)
     }
 }
 
+/* A log file of the modules', opened with the master's rights; again when it was reopened. */
+static void
+take_file(const struct channel_message *message)
+{
+    if (message->descriptor_count != 1 || message->bytes == 0) {
+        return;
+    }
+    struct weir_str path = weir_str_make(message->body, message->bytes);
+    int r = log_file_offer(path, message->descriptors[0]);
+    message->descriptors[0] = -1;
+    if (r < 0) {
+        log_error("log file %.*s cannot be taken over: %s", WEIR_STR_ARG(path), strerror(-r));
+    }
+}
+
 /* The error log; again when it was reopened, over the old descriptor, so that no line is lost.
  */
 static void
@@ -528,6 +544,8 @@ on_message(void *context, const struct channel_message *message)
         end(worker, WORKER_ORDER_STOP, 0, true);
         return;
     case CHANNEL_FILE:
+        take_file(message);
+        return;
     case CHANNEL_NONE:
     case CHANNEL_REPORT:
     case CHANNEL_READY:

@@ -43,6 +43,7 @@ enum weir_context {
     WEIR_CONTEXT_TARGET = 2, /* a request target or Location: decoded text is encoded again */
     WEIR_CONTEXT_PATH = 3,   /* a file's path: no variable brings in `..` or NUL */
     WEIR_CONTEXT_HTML = 4,   /* markup: & < > " ' as references */
+    WEIR_CONTEXT_LOG = 5,    /* a line of a log: " \\ and what is not ASCII text as \\xNN */
 };
 
 enum weir_option_type {
@@ -66,6 +67,7 @@ enum weir_option_type {
     WEIR_TYPE_POOL = 18,     /* struct weir_str: one of `pools` */
     WEIR_TYPE_OBJECT = 19,   /* a struct in the struct: .members */
     WEIR_TYPE_OBJECTS = 20,  /* struct weir_list of structs: .members */
+    WEIR_TYPE_LOG = 21,      /* struct weir_str; as PATH, or "stdout", "stderr": weir/log.h */
 };
 
 /* What an inner layer does to the value of an outer one. Objects always merge key by key. */
@@ -203,6 +205,8 @@ struct weir_option {
     WEIR_OPTION_(WEIR_TYPE_STRING, conf, name, struct weir_str, ##__VA_ARGS__)
 #define WEIR_PATH(conf, name, ...) \
     WEIR_OPTION_(WEIR_TYPE_PATH, conf, name, struct weir_str, ##__VA_ARGS__)
+#define WEIR_LOG(conf, name, ...) \
+    WEIR_OPTION_(WEIR_TYPE_LOG, conf, name, struct weir_str, ##__VA_ARGS__)
 #define WEIR_SECRET(conf, name, ...) \
     WEIR_OPTION_(WEIR_TYPE_SECRET, conf, name, struct weir_str, ##__VA_ARGS__)
 /* .choices = WEIR_CHOICES(array) */
