@@ -59,7 +59,7 @@ flight_entry(const char *module, unsigned hook)
         i++;
     }
     if (i == count && count < FLIGHT_MODULES_MAX) {
-        strncpy(pages->modules[i], module, FLIGHT_NAME_BYTES - 1);
+        snprintf(pages->modules[i], FLIGHT_NAME_BYTES, "%s", module);
         atomic_store_explicit(&pages->module_count, count + 1, memory_order_release);
     }
     uint32_t number = i < FLIGHT_MODULES_MAX ? i + 1 : FLIGHT_MODULES_MAX;
