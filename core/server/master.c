@@ -205,7 +205,10 @@ reload(struct master *master)
     }
     master->must_reload = false;
     log_info("reload: generation %u starts", master->generations + 1);
-    if (start_generation(master) != EXIT_OK) {
+    int code = start_generation(master);
+    if (code == EXIT_RUNTIME) {
+        log_info("reload: given up, this server is to stop");
+    } else if (code != EXIT_OK) {
         log_error("reload: refused, generation %u serves on",
                 find_crew(master, CREW_SERVING) ? find_crew(master, CREW_SERVING)->number : 0);
     }

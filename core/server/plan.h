@@ -48,7 +48,8 @@ struct plan {
  * Params:  program: the binary that is the checker: what is installed now, not what runs.
  *          report: what is wrong with it, or warned of, as `weir check` prints it.
  *          color: the report is for a terminal.
- * Returns: an exit code (server/exit.h); EXIT_OK sets *out.
+ * Returns: an exit code (server/exit.h); EXIT_OK sets *out; EXIT_RUNTIME when a signal to stop
+ * is pending.
  */
 int plan_make(const char *program, const char *file, bool color, struct buf *report,
         struct plan **out);

@@ -5,8 +5,6 @@
 
 #include "support/unit.h"
 
-#define TYPE_LOG ((enum weir_option_type)21)
-
 struct part {
     struct weir_str file;
 };
@@ -20,14 +18,14 @@ struct conf {
 };
 
 static const struct weir_option part_options[] = {
-    { .type = TYPE_LOG, .field = "file", .offset = offsetof(struct part, file) },
+    { .type = WEIR_TYPE_LOG, .field = "file", .offset = offsetof(struct part, file) },
 };
 
 static const struct weir_option options[] = {
     { .type = WEIR_TYPE_BOOL, .field = "other", .offset = offsetof(struct conf, other) },
-    { .type = TYPE_LOG, .field = "file", .offset = offsetof(struct conf, file) },
+    { .type = WEIR_TYPE_LOG, .field = "file", .offset = offsetof(struct conf, file) },
     { .type = WEIR_TYPE_LIST,
-            .element = TYPE_LOG,
+            .element = WEIR_TYPE_LOG,
             .field = "files",
             .offset = offsetof(struct conf, files) },
     { .type = WEIR_TYPE_OBJECT,
