@@ -26,8 +26,10 @@ refuse_key(const struct site *site, const char *section, const char *key, const 
 static void
 check_abilities(const struct site *site, struct diagnostics *diagnostics)
 {
-    if (site->control.listen.len > 0) {
-        refuse_key(site, "control", "listen", "it has no control socket", diagnostics);
+    if (site->control.addr.len > 0 && site->control.addr.sa.sa_family != AF_UNIX) {
+        refuse_key(site, "control", "listen",
+                "the control socket knows who asks, and is a Unix socket: \"unix:/run/...\"",
+                diagnostics);
     }
 }
 

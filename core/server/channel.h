@@ -38,6 +38,7 @@
     X(STOP)       /* end now */                                                               \
     /* To the master. */                                                                      \
     X(REPORT)     /* text: what is wrong with the configuration */                            \
+    X(ACCEPTING)  /* struct channel_slot: after ACCEPT, once it is so */                      \
     X(READY)      /* nothing */                                                               \
     X(FIGURES)    /* struct channel_figures */                                                \
     X(RECYCLE)    /* workers.max_requests is reached: a replacement is wanted */

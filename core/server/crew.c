@@ -311,6 +311,15 @@ recycle(struct crew_worker *worker)
     }
 }
 
+/* The crew serves once all of its slots have somebody who accepts. */
+static void
+take_accepting(struct crew *crew)
+{
+    if (crew->unopened > 0 && --crew->unopened == 0) {
+        crew->master->on_serving(crew->master->context, crew);
+    }
+}
+
 static void
 on_message(void *context, const struct channel_message *message)
 {
@@ -333,6 +342,9 @@ on_message(void *context, const struct channel_message *message)
         } else {
             check_ready(crew);
         }
+        return;
+    case CHANNEL_ACCEPTING:
+        take_accepting(crew);
         return;
     case CHANNEL_FIGURES:
         if (message->bytes == sizeof(worker->figures)) {
@@ -726,6 +738,7 @@ crew_go(struct crew *crew)
         worker->state = CREW_WORKER_SERVING;
         worker->serving_ns = loop_now_ns(crew->master->loop);
     }
+    crew->unopened = crew->owner_count;
     assign(crew);
     watch_later(crew);
 }
@@ -926,6 +939,10 @@ crew_reap(struct crew *crew, pid_t pid, int status)
     free_worker(worker);
     if (crew->state == CREW_SERVING) {
         assign(crew);
+        if (crew->unopened > 0) { /* it may have been the one that was waited for */
+            crew->unopened = 0;
+            crew->master->on_serving(crew->master->context, crew);
+        }
     } else if (crew->workers == NULL && crew->state == CREW_FAILED) {
         crew->master->on_failed(crew->master->context, crew, crew->exit_code);
     } else if (crew->workers == NULL) {

@@ -54,6 +54,7 @@ struct crew_master {
             struct weir_str path); /* the descriptor of a log file, or -1 */
 
     void (*on_ready)(void *context, struct crew *crew);
+    void (*on_serving)(void *context, struct crew *crew); /* after crew_go(): all accept */
     void (*on_failed)(void *context, struct crew *crew, int exit_code);
     void (*on_empty)(void *context, struct crew *crew); /* no worker is left; may free it */
     void *context;
@@ -88,6 +89,7 @@ struct crew {
     unsigned owner_count;
     struct buf report;          /* what workers said was wrong, while starting */
     int exit_code;              /* of the first that failed */
+    unsigned unopened;          /* slots from which nobody accepts yet, after crew_go() */
     uint64_t restarts;          /* workers that died and were replaced */
     unsigned quick_deaths;      /* in a row */
     unsigned *sent;             /* owned; by address: sockets that workers have */

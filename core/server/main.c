@@ -17,6 +17,11 @@ static const struct command {
     int (*run)(int argc, char **argv);
 } commands[] = {
     { "run", "serve a site in the foreground", command_run },
+    { "status", "say what a running server is doing", command_status },
+    { "reload", "have it read its configuration again, without losing a request",
+            command_reload },
+    { "reopen", "have it open its log files anew", command_reopen },
+    { "stop", "have it answer what it accepted, and end", command_stop },
     { "check", "find every mistake in a configuration", command_check },
     { "explain", "say which route, hooks and options a request meets", command_explain },
     { "schema", "write the JSON Schema of this installation", command_schema },

@@ -14,6 +14,10 @@ int command_run(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_explain(int argc, char **argv);
 int command_schema(int argc, char **argv);
+int command_status(int argc, char **argv);
+int command_reload(int argc, char **argv);
+int command_reopen(int argc, char **argv);
+int command_stop(int argc, char **argv);
 int command_doc(int argc, char **argv);
 int command_abi_check(int argc, char **argv);
 

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@
 #include "event/loop.h"
 #include "event/signal.h"
 #include "observe/log.h"
+#include "server/control.h"
 #include "server/crew.h"
 #include "server/exit.h"
 #include "server/log_files.h"
@@ -44,6 +46,7 @@ struct master {
     struct signal_watch *signals; /* owned */
     struct sockets *sockets;      /* owned */
     struct log_files *log_files;  /* owned */
+    struct control *control;      /* owned; NULL: there is none */
     struct crew_master crew_master;
     struct crew *crews; /* owned; newest first */
     struct crew *dead;  /* owned: to be freed at the end of the turn */
@@ -52,6 +55,8 @@ struct master {
     enum master_state state;
     bool must_reload; /* as soon as there is a place for another generation */
     bool was_told;    /* to stop: a second time means now */
+    uint64_t started_ns;
+    struct buf report; /* of the reload that is under way */
     int exit_code;
 };
 
@@ -149,15 +154,48 @@ count_crews(const struct master *master)
     return count;
 }
 
+static const struct control_owner control_owner;
+
+/* Where the plan says. A socket that cannot be had is no reason not to serve. */
+static void
+open_control(struct master *master, const struct plan *plan)
+{
+    struct addr addr;
+    char text[ADDR_TEXT_BYTES] = "control socket";
+    int r = control_address(&plan->control, &addr);
+    if (r == 0) {
+        addr_format(&addr, text);
+    }
+    if (r == -ENOENT) {
+        return; /* no directory for it, and none was asked for */
+    }
+    if (r == 0 && master->control != NULL && addr_eq(&addr, control_addr(master->control))) {
+        return;
+    }
+    struct control_owner owner = control_owner;
+    owner.context = master;
+    struct control *control = NULL;
+    if (r == 0) {
+        r = control_open(master->loop, &addr, &owner, &control);
+    }
+    if (r < 0) {
+        log_warn("%s: %s: weir status and weir reload do not reach this server; \"control\": "
+                 "{ \"listen\": \"unix:PATH\" } gives it another socket",
+                text, r == -EADDRINUSE ? "another server answers there" : strerror(-r));
+        return;
+    }
+    control_close(master->control);
+    master->control = control;
+}
+
 static int
 start_generation(struct master *master)
 {
-    struct buf report;
-    buf_init(&report, REPORT_MAX_BYTES);
+    buf_consume(&master->report, buf_str(&master->report).len);
     struct plan *plan = NULL;
-    int code = plan_make(master->program, master->file, is_for_terminal(), &report, &plan);
-    print_report(&report);
-    buf_fini(&report);
+    int code = plan_make(master->program, master->file, is_for_terminal(), &master->report,
+            &plan);
+    print_report(&master->report);
     if (code != EXIT_OK) {
         return code;
     }
@@ -175,6 +213,7 @@ start_generation(struct master *master)
     if (code != EXIT_OK) {
         return code;
     }
+    open_control(master, crew->plan);
     master->generations++;
     crew->next = master->crews;
     master->crews = crew;
@@ -185,15 +224,46 @@ start_generation(struct master *master)
     return EXIT_OK;
 }
 
+static unsigned
+serving_number(const struct master *master)
+{
+    const struct crew *crew = find_crew(master, CREW_SERVING);
+    return crew == NULL ? 0 : crew->number;
+}
+
+/* Whoever asked for it over the control socket. */
+static void WEIR_PRINTF(3, 4)
+        tell_reloaded(struct master *master, bool ok, const char *format, ...)
+{
+    char message[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof(message), format, args);
+    va_end(args);
+    control_reloaded(master->control, ok, weir_str_from(message), buf_str(&master->report));
+}
+
+/* Another generation is on its way. */
+static bool
+is_changing(const struct master *master)
+{
+    bool is = false;
+    for (const struct crew *crew = master->crews; crew != NULL; crew = crew->next) {
+        is |= crew->state == CREW_STARTING || crew->state == CREW_READY || crew->unopened > 0;
+    }
+    return is;
+}
+
 static void
 reload(struct master *master)
 {
     if (master->state != MASTER_SERVING) {
         log_warn("reload: not while the server %s",
                 master->state == MASTER_STARTING ? "starts" : "stops");
+        tell_reloaded(master, false, "not while the server starts or stops");
         return;
     }
-    if (find_crew(master, CREW_STARTING) != NULL) {
+    if (is_changing(master)) {
         log_info("reload: once the one that is under way has ended");
         master->must_reload = true;
         return;
@@ -208,9 +278,11 @@ reload(struct master *master)
     int code = start_generation(master);
     if (code == EXIT_RUNTIME) {
         log_info("reload: given up, this server is to stop");
+        tell_reloaded(master, false, "the server is to stop");
     } else if (code != EXIT_OK) {
-        log_error("reload: refused, generation %u serves on",
-                find_crew(master, CREW_SERVING) ? find_crew(master, CREW_SERVING)->number : 0);
+        unsigned number = serving_number(master);
+        log_error("reload: refused, generation %u serves on", number);
+        tell_reloaded(master, false, "generation %u serves on", number);
     }
 }
 
@@ -225,10 +297,27 @@ reload_if_due(struct master *master)
 static void
 on_ready(void *context, struct crew *crew)
 {
-    struct master *master = context;
+    (void)context;
     print_report(&crew->report); /* warnings */
-    struct crew *before = find_crew(master, CREW_SERVING);
     crew_go(crew);
+}
+
+/* The one that served until now: the newest but `crew` itself. */
+static struct crew *
+find_before(const struct master *master, const struct crew *crew)
+{
+    struct crew *before = master->crews;
+    while (before != NULL && (before == crew || before->state != CREW_SERVING)) {
+        before = before->next;
+    }
+    return before;
+}
+
+static void
+on_serving(void *context, struct crew *crew)
+{
+    struct master *master = context;
+    struct crew *before = find_before(master, crew);
     announce(crew, before);
     if (before != NULL) {
         log_info("generation %u serves with %u workers; generation %u ends with what it has",
@@ -237,6 +326,9 @@ on_ready(void *context, struct crew *crew)
     }
     if (master->state == MASTER_STARTING) {
         master->state = MASTER_SERVING;
+    } else {
+        tell_reloaded(master, true, "generation %u serves with %u workers", crew->number,
+                crew->processes);
     }
     reload_if_due(master);
 }
@@ -254,8 +346,12 @@ on_failed(void *context, struct crew *crew, int exit_code)
     }
     struct crew *serving = find_crew(master, CREW_SERVING);
     if (master->state == MASTER_SERVING) {
+        struct weir_str said = buf_str(&crew->report);
+        (void)!buf_append(&master->report, said); /* one that does not fit is cut */
         log_error("reload: generation %u failed, generation %u serves on", crew->number,
                 serving == NULL ? 0 : serving->number);
+        tell_reloaded(master, false, "generation %u failed, generation %u serves on",
+                crew->number, serving == NULL ? 0 : serving->number);
         reload_if_due(master);
     } else if (master->crews == NULL) {
         loop_stop(master->loop);
@@ -362,6 +458,132 @@ resize(struct master *master, bool more)
     }
 }
 
+/* ---- the control socket ------------------------------------------------------------------ */
+
+static const char *
+worker_state(const struct crew_worker *worker)
+{
+    switch (worker->state) {
+    case CREW_WORKER_STARTING:
+        return "starting";
+    case CREW_WORKER_READY:
+        return "ready";
+    case CREW_WORKER_SERVING:
+        return "serving";
+    case CREW_WORKER_DRAINING:
+        return "draining";
+    }
+    return "";
+}
+
+static const char *
+crew_state_name(const struct crew *crew)
+{
+    switch (crew->state) {
+    case CREW_STARTING:
+        return "starting";
+    case CREW_READY:
+        return "ready";
+    case CREW_SERVING:
+        return "serving";
+    case CREW_FAILED:
+        return "failed";
+    case CREW_DRAINING:
+        return "draining";
+    }
+    return "";
+}
+
+static int
+put_worker(const struct crew_worker *worker, struct buf *json)
+{
+    const struct channel_figures *figures = &worker->figures;
+    return buf_printf(json,
+            "{\"index\": %u, \"process\": %d, \"state\": \"%s\", \"requests\": %llu, "
+            "\"connections_open\": %llu, \"connections_accepted\": %llu, \"bytes_in\": %llu, "
+            "\"bytes_out\": %llu}",
+            worker->index, (int)worker->pid, worker_state(worker),
+            (unsigned long long)figures->requests,
+            (unsigned long long)figures->connections_open,
+            (unsigned long long)figures->connections_accepted,
+            (unsigned long long)figures->bytes_in, (unsigned long long)figures->bytes_out);
+}
+
+static int
+put_crew(const struct crew *crew, struct buf *json)
+{
+    int r = buf_printf(json,
+            "{\"number\": %u, \"state\": \"%s\", \"processes\": %u, \"loops\": %u, "
+            "\"restarts\": %llu, \"workers\": [",
+            crew->number, crew_state_name(crew), crew->processes, crew->loops,
+            (unsigned long long)crew->restarts);
+    for (const struct crew_worker *worker = crew->workers; r == 0 && worker != NULL;
+            worker = worker->next) {
+        r = worker == crew->workers ? 0 : buf_append(json, WEIR_STR(", "));
+        r = r < 0 ? r : put_worker(worker, json);
+    }
+    return r < 0 ? r : buf_append(json, WEIR_STR("]}"));
+}
+
+static int
+put_listeners(const struct crew *crew, struct buf *json)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && crew != NULL && i < crew->plan->listeners_count; i++) {
+        char text[ADDR_TEXT_BYTES];
+        size_t len = addr_format(&crew->listening[i]->bound, text);
+        r = buf_append(json,
+                i == 0 ? WEIR_STR("{\"address\": ") : WEIR_STR(", {\"address\": "));
+        r = r < 0 ? r : control_json_string(json, weir_str_make(text, len));
+        r = r < 0 ? r : buf_printf(json, ", \"sockets\": %u}", crew->listening[i]->count);
+    }
+    return r;
+}
+
+static int
+on_status(void *context, struct buf *json)
+{
+    const struct master *master = context;
+    static const char *const states[] = { "starting", "serving", "stopping" };
+    uint64_t up_ns = loop_now_ns(master->loop) - master->started_ns;
+    int r = buf_printf(json,
+            "{\"version\": \"" PACKAGE_VERSION "\", \"process\": %d, \"state\": \"%s\", "
+            "\"uptime_seconds\": %llu, \"generations\": [",
+            (int)getpid(), states[master->state], (unsigned long long)(up_ns / NS_PER_S));
+    for (const struct crew *crew = master->crews; r == 0 && crew != NULL; crew = crew->next) {
+        r = crew == master->crews ? 0 : buf_append(json, WEIR_STR(", "));
+        r = r < 0 ? r : put_crew(crew, json);
+    }
+    r = r < 0 ? r : buf_append(json, WEIR_STR("], \"listeners\": ["));
+    r = r < 0 ? r : put_listeners(find_crew(master, CREW_SERVING), json);
+    return r < 0 ? r : buf_append(json, WEIR_STR("]}\n"));
+}
+
+static void
+on_reload(void *context)
+{
+    reload(context);
+}
+
+static void
+on_reopen(void *context)
+{
+    reopen(context);
+}
+
+static void
+on_stop(void *context)
+{
+    stop(context);
+}
+
+static const struct control_owner control_owner = {
+    .status = on_status,
+    .reload = on_reload,
+    .reopen = on_reopen,
+    .stop = on_stop,
+};
+
 static void
 on_signal(void *context, int signo)
 {
@@ -455,6 +677,7 @@ start(struct master *master)
         return EXIT_SYSTEM;
     }
     master->burial.fn = on_burial;
+    master->started_ns = loop_now_ns(master->loop);
     master->crew_master = (struct crew_master){
         .loop = master->loop,
         .sockets = master->sockets,
@@ -462,6 +685,7 @@ start(struct master *master)
         .file = master->file,
         .log_file = find_log_file,
         .on_ready = on_ready,
+        .on_serving = on_serving,
         .on_failed = on_failed,
         .on_empty = on_empty,
         .context = master,
@@ -473,12 +697,14 @@ int
 master_run(const char *file)
 {
     struct master master = { .file = file, .state = MASTER_STARTING };
+    buf_init(&master.report, REPORT_MAX_BYTES);
     int code = start(&master);
     if (code == EXIT_OK) {
         loop_run(master.loop);
         code = master.exit_code;
     }
     if (master.loop != NULL) {
+        control_close(master.control);
         on_burial(&master.burial);
         while (master.crews != NULL) { /* nobody of them is left but after a failure to start */
             struct crew *crew = master.crews;
@@ -488,6 +714,7 @@ master_run(const char *file)
         loop_undefer(master.loop, &master.burial);
     }
     log_init(STDERR_FILENO, LOG_INFO);
+    buf_fini(&master.report);
     sockets_free(master.sockets);
     log_files_free(master.log_files);
     signal_watch_free(master.signals);

@@ -74,6 +74,13 @@ struct farewell {
     struct worker *worker;
 };
 
+/* Or that it accepts from a slot. */
+struct welcome {
+    struct letter letter;
+    struct worker *worker;
+    struct channel_slot slot;
+};
+
 /* ---- telling the master ------------------------------------------------------------------ */
 
 static void
@@ -176,6 +183,28 @@ on_loop_finished(void *context, struct worker_loop *loop)
     mailbox_post(worker->mailbox, &farewell->letter);
 }
 
+static void
+on_welcome(struct letter *letter)
+{
+    struct welcome *welcome = (struct welcome *)((char *)letter -
+            offsetof(struct welcome, letter));
+    say(welcome->worker, CHANNEL_ACCEPTING, &welcome->slot, sizeof(welcome->slot));
+    free(welcome);
+}
+
+/* On whichever loop it is. */
+static void
+on_slot_opened(void *context, uint32_t slot)
+{
+    struct worker *worker = context;
+    struct welcome *welcome = malloc(sizeof(*welcome));
+    if (welcome == NULL) {
+        _exit(EXIT_SYSTEM);
+    }
+    *welcome = (struct welcome){ { .fn = on_welcome }, worker, { slot } };
+    mailbox_post(worker->mailbox, &welcome->letter);
+}
+
 /* Signals of the terminal reach us too and are the master's to act on. TERM is meant for this
  * process: it drains, and the master starts another. */
 static void
@@ -236,6 +265,7 @@ make_loops(struct worker *worker)
                 .generation = worker->generation,
                 .pools = worker->pools,
                 .loop = loop,
+                .on_opened = on_slot_opened,
                 .on_finished = on_loop_finished,
                 .context = worker,
             };
@@ -461,6 +491,10 @@ accept_slot(struct worker *worker, uint32_t slot)
             _exit(EXIT_SYSTEM);
         }
     }
+    const struct worker_order opened = { .kind = WORKER_ORDER_OPENED, .slot = slot, .fd = -1 };
+    if (worker_loop_order(loop, &opened) < 0) {
+        _exit(EXIT_SYSTEM);
+    }
 }
 
 static void
@@ -549,6 +583,7 @@ on_message(void *context, const struct channel_message *message)
     case CHANNEL_NONE:
     case CHANNEL_REPORT:
     case CHANNEL_READY:
+    case CHANNEL_ACCEPTING:
     case CHANNEL_FIGURES:
     case CHANNEL_RECYCLE:
     case CHANNEL_TYPE_COUNT:

@@ -245,6 +245,9 @@ on_order(struct letter *letter)
     case WORKER_ORDER_OPEN:
         open_door(loop, order);
         break;
+    case WORKER_ORDER_OPENED:
+        loop->on_opened(loop->context, order->slot);
+        break;
     case WORKER_ORDER_CLOSE:
         close_slot(loop, order->slot);
         break;
@@ -328,6 +331,7 @@ worker_loop_init(struct worker_loop *loop, const struct worker_loop_settings *se
     *loop = (struct worker_loop){
         .index = settings->index,
         .loop = settings->loop,
+        .on_opened = settings->on_opened,
         .on_finished = settings->on_finished,
         .context = settings->context,
     };

@@ -30,8 +30,9 @@ struct entrance {
 
 /* What another thread asks of a loop; freed when it is done. */
 enum worker_order_kind {
-    WORKER_ORDER_OPEN,  /* accept from `fd` as slot `slot` of address `address` */
-    WORKER_ORDER_CLOSE, /* accept no more from slot `slot` */
+    WORKER_ORDER_OPEN,   /* accept from `fd` as slot `slot` of address `address` */
+    WORKER_ORDER_OPENED, /* all of slot `slot` was opened: say so */
+    WORKER_ORDER_CLOSE,  /* accept no more from slot `slot` */
     WORKER_ORDER_DRAIN,
     WORKER_ORDER_STOP,
 };
@@ -68,8 +69,9 @@ struct worker_loop {
     pthread_t thread;
     bool has_thread;
 
-    /* On this loop: it has finished, and is about to leave loop_run(). */
-    void (*on_finished)(void *context, struct worker_loop *loop);
+    /* On this loop. */
+    void (*on_opened)(void *context, uint32_t slot); /* it accepts from that slot */
+    void (*on_finished)(void *context, struct worker_loop *loop); /* it leaves loop_run() */
     void *context;
 };
 
@@ -78,6 +80,7 @@ struct worker_loop_settings {
     struct generation *generation; /* borrowed */
     struct pools *pools;           /* borrowed */
     struct loop *loop;             /* taken over; made by the caller */
+    void (*on_opened)(void *context, uint32_t slot);
     void (*on_finished)(void *context, struct worker_loop *loop);
     void *context;
 };

@@ -92,7 +92,8 @@ class Server:
         self.config = config
         self.command = command or [os.environ.get("WEIR_BIN") or f"{os.environ['WEIR_BUILDDIR']}/weir"]
         self.options = list(options)
-        self.env = dict(os.environ, **(env or {}))
+        # Its control socket goes where the test's files are.
+        self.env = dict(os.environ, RUNTIME_DIRECTORY=str(self.folder), **(env or {}))
         if "WEIR_BUILDDIR" in os.environ:
             self.env.setdefault("WEIR_MODULE_DIR", f"{os.environ['WEIR_BUILDDIR']}/modules/.libs")
         self.exit_status = exit_status

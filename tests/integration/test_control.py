@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: MIT
+"""The control socket and the commands that use it (F90, F114, F161): what runs, reload with its report,
+log files, stop; only for root and the account of the server."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+
+import pytest
+import weir_raw
+from weir_process import eventually, process_tree
+from weir_site import GET, HELLO, route, site
+
+
+def weir_command(server, *words):
+    return subprocess.run([*server.command, *words, "--control", f"{server.folder}/control.sock"],
+                          env=server.env, capture_output=True, text=True, timeout=60)
+
+
+def ask(server, method, path):
+    with weir_raw.Connection(f"unix:{server.folder}/control.sock") as connection:
+        answer = connection.send(f"{method} {path} HTTP/1.1\r\nHost: weir\r\n\r\n".encode()).read()
+    return answer.status, json.loads(answer.body)
+
+
+def test_status_says_what_runs(weir, raw):
+    server = weir(site(top={"workers": {"processes": 2}}))
+    for _ in range(5):
+        assert raw(server).send(GET).read().body == HELLO
+
+    def has_counted():
+        generation = ask(server, "GET", "/status")[1]["generations"][0]
+        return sum(worker["requests"] for worker in generation["workers"]) == 5
+
+    assert eventually(has_counted)
+    status, what = ask(server, "GET", "/status")
+    assert status == 200 and what["state"] == "serving" and what["process"] == server.pid
+    [generation] = what["generations"]
+    assert generation["state"] == "serving" and generation["number"] == 1
+    pids = {worker["process"] for worker in generation["workers"]}
+    assert pids == set(process_tree(server.pid)) - {server.pid}
+    assert all(worker["state"] == "serving" for worker in generation["workers"])
+    assert what["listeners"] == [{"address": server.address, "sockets": 2}]
+
+
+def test_the_command_prints_it_for_people_and_for_programs(weir):
+    server = weir(site())
+    done = weir_command(server, "status")
+    assert done.returncode == 0 and not done.stderr
+    assert f"process {server.pid}" in done.stdout and server.address in done.stdout
+    assert "generation 1: serving" in done.stdout
+    assert json.loads(weir_command(server, "status", "--json").stdout)["process"] == server.pid
+
+
+def test_the_configuration_says_where_the_socket_is(weir, tmp_path):
+    path = tmp_path / "elsewhere.sock"
+    server = weir(site(top={"control": {"listen": f"unix:{path}"}}))
+    done = subprocess.run([*server.command, "status", "-c", str(server.folder / "weir.json")],
+                          env=server.env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    server.signal(signal.SIGTERM)
+    assert server.wait_exit() == 0
+    assert not path.exists()
+
+
+def test_reload_answers_when_the_new_generation_serves(weir, raw):
+    server = weir(site())
+    config = json.loads((server.folder / "weir.json").read_text())
+    config["servers"][0]["routes"] = [route("/hello", "other")]
+    (server.folder / "weir.json").write_text(json.dumps(config))
+    done = weir_command(server, "reload", "--wait")
+    assert done.returncode == 0 and "generation 2 serves" in done.stdout, done.stderr
+    assert eventually(lambda: raw(server).send(GET).read().body == b"other")
+
+
+def test_reload_prints_what_is_wrong_and_changes_nothing(weir, raw):
+    server = weir(site())
+    server.expect_error(".")
+    (server.folder / "weir.json").write_text('{ "modules": ["respnd"], "servers": [] }')
+    done = weir_command(server, "reload")
+    assert done.returncode == 78
+    assert "weir.json:1:" in done.stderr and "respnd" in done.stderr and "serves on" in done.stderr
+    assert raw(server).send(GET).read().body == HELLO
+
+
+def test_several_who_ask_for_a_reload_are_all_answered(weir):
+    server = weir(site())
+    asked = [subprocess.Popen([*server.command, "reload", "--control", f"{server.folder}/control.sock"],
+                              env=server.env, stdout=subprocess.PIPE, text=True) for _ in range(5)]
+    for process in asked:
+        assert "serves" in process.communicate(timeout=60)[0]
+        assert process.returncode == 0
+
+
+def test_reload_need_not_wait(weir):
+    server = weir(site())
+    assert weir_command(server, "reload", "--no-wait").returncode == 0
+    server.wait_for_line("generation 2 serves")
+
+
+def test_reopen_and_stop(weir, tmp_path):
+    server = weir(site())
+    assert weir_command(server, "reopen").returncode == 0
+    server.wait_for_line("log files are open anew")
+    assert weir_command(server, "stop").returncode == 0
+    assert server.wait_exit() == 0
+
+
+@pytest.mark.parametrize("method, path, status", [
+    ("GET", "/nothing", 404), ("GET", "/reload", 405), ("POST", "/status", 405)])
+def test_what_it_does_not_know_is_said(weir, method, path, status):
+    server = weir(site())
+    found, what = ask(server, method, path)
+    assert found == status and what["message"]
+
+
+def test_a_hostile_client_of_it_harms_nobody(weir, raw):
+    server = weir(site())
+    with weir_raw.Connection(f"unix:{server.folder}/control.sock") as connection:
+        assert connection.send(b"GET /status HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n").read().status == 400
+    silent = [weir_raw.Connection(f"unix:{server.folder}/control.sock") for _ in range(60)]
+    assert raw(server).send(GET).read().body == HELLO
+    for connection in silent:
+        connection.close()
+    assert eventually(lambda: ask_or_none(server) == 200)
+
+
+def ask_or_none(server):
+    try:
+        return ask(server, "GET", "/status")[0]
+    except (OSError, AssertionError):
+        return None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_account_is_turned_away(weir):
+    """An abstract socket has no mode that would keep anybody away."""
+    name = f"weir-test-{os.getpid()}"
+    server = weir(site(top={"control": {"listen": f"@{name}"}}))
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setresuid(65534, 65534, 65534)
+            client = socket.socket(socket.AF_UNIX)
+            client.connect("\0" + name)
+            client.sendall(b"POST /stop HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            os.write(writer, client.recv(1000))
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    answer = os.read(reader, 1000)
+    os.close(reader)
+    assert answer.startswith(b"HTTP/1.1 403 "), answer
+    assert server.process.poll() is None
+
+
+def test_a_server_that_is_not_there_is_said(tmp_path, weir):
+    server = weir(site())
+    done = subprocess.run([*server.command, "status", "--control", str(tmp_path / "none.sock")],
+                          env=server.env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 69 and "is the server running?" in done.stderr
+
+
+def test_a_second_server_does_without_the_socket_of_the_first(weir, raw, tmp_path):
+    first = weir(site())
+    path = f"unix:{first.folder}/control.sock"
+    second = weir(site(top={"control": {"listen": path}}))
+    assert "another server answers there" in second.log
+    assert raw(second).send(GET).read().body == HELLO
+    assert ask(first, "GET", "/status")[1]["process"] == first.pid
