@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "module/course_parts.h"
+#include "module/figures.h"
 #include "observe/flight.h"
 #include "observe/log.h"
 
@@ -221,5 +222,6 @@ course_end(struct weir_request *request)
     course_stop_filters(request, &course->body_filters);
     course_stop_filters(request, &course->reply_filters);
     log_misdeeds(request);
+    figures_count_request(course_map_of(request)->figures, request);
     course_begin_log(request);
 }

@@ -19,6 +19,7 @@
 #include "http/request.h"
 #include "module/chain.h"
 
+struct figures;
 struct generation;
 struct pools;
 struct wait_table;
@@ -50,6 +51,7 @@ struct course_map {
     const struct generation *generation; /* borrowed; the two functions' */
     struct wait_table *waits;            /* borrowed; NULL: no hook can suspend */
     struct pools *pools;                 /* borrowed; NULL: no hook can offload */
+    struct figures *figures;             /* borrowed; NULL: nothing is counted */
     struct course_logs logs;
 };
 

@@ -28,6 +28,7 @@
     X(LOG)        /* struct channel_log; the error log */                                     \
     X(SOURCES)    /* the configuration's file name; the bundle */                             \
     X(FLIGHT)     /* nothing; the memory for its flight records */                             \
+    X(METRICS)    /* nothing; the pages of all figures */                                      \
     X(FILE)       /* the path of a log file that the master opened; it */                     \
     X(LISTENERS)  /* struct channel_listeners; sockets of one address */                      \
     X(START)      /* load, and say READY or FAILED */                                         \

@@ -148,6 +148,10 @@ send_beginning(struct crew_worker *worker)
         int fd = flight_fd(worker->flight);
         send_to(worker, CHANNEL_FLIGHT, NULL, 0, &fd, 1);
     }
+    if (crew->master->metrics != NULL) {
+        int fd = metric_fd(crew->master->metrics);
+        send_to(worker, CHANNEL_METRICS, NULL, 0, &fd, 1);
+    }
     send_log_files(worker);
     for (size_t i = 0; i < crew->plan->listeners_count; i++) {
         send_sockets(worker, i, 0);
@@ -358,6 +362,7 @@ on_message(void *context, const struct channel_message *message)
     case CHANNEL_HELLO:
     case CHANNEL_LOG:
     case CHANNEL_FLIGHT:
+    case CHANNEL_METRICS:
     case CHANNEL_SOURCES:
     case CHANNEL_FILE:
     case CHANNEL_LISTENERS:
@@ -935,6 +940,9 @@ crew_reap(struct crew *crew, pid_t pid, int status)
         }
         break;
     }
+    }
+    if (crew->master->metrics != NULL) {
+        metric_fold(crew->master->metrics, worker->pid);
     }
     free_worker(worker);
     if (crew->state == CREW_SERVING) {

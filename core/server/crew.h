@@ -20,6 +20,7 @@
 #include "base/buf.h"
 #include "event/timer.h"
 #include "observe/flight.h"
+#include "observe/metric.h"
 #include "server/channel.h"
 #include "server/plan.h"
 #include "server/sockets.h"
@@ -45,11 +46,12 @@ enum crew_worker_state {
 
 /* What the master is told, and what it gives. */
 struct crew_master {
-    struct loop *loop;       /* borrowed */
-    struct sockets *sockets; /* borrowed */
-    const char *program;     /* borrowed: what workers exec */
-    const char *file;        /* borrowed: the configuration's name */
-    int log_fd;              /* borrowed: the error log */
+    struct loop *loop;            /* borrowed */
+    struct sockets *sockets;      /* borrowed */
+    const char *program;          /* borrowed: what workers exec */
+    const char *file;             /* borrowed: the configuration's name */
+    int log_fd;                   /* borrowed: the error log */
+    struct metric_pages *metrics; /* borrowed; NULL: nothing is counted */
     int (*log_file)(void *context,
             struct weir_str path); /* the descriptor of a log file, or -1 */
 

@@ -47,6 +47,7 @@ struct master {
     struct sockets *sockets;      /* owned */
     struct log_files *log_files;  /* owned */
     struct control *control;      /* owned; NULL: there is none */
+    struct metric_pages *metrics; /* owned; NULL: nothing is counted */
     struct crew_master crew_master;
     struct crew *crews; /* owned; newest first */
     struct crew *dead;  /* owned: to be freed at the end of the turn */
@@ -676,6 +677,10 @@ start(struct master *master)
         log_error("the event loop cannot be made: %s", strerror(r < 0 ? -r : ENOMEM));
         return EXIT_SYSTEM;
     }
+    r = metric_new(&master->metrics);
+    if (r < 0) {
+        log_warn("no memory for figures, nothing is counted: %s", strerror(-r));
+    }
     master->burial.fn = on_burial;
     master->started_ns = loop_now_ns(master->loop);
     master->crew_master = (struct crew_master){
@@ -683,6 +688,7 @@ start(struct master *master)
         .sockets = master->sockets,
         .program = master->program,
         .file = master->file,
+        .metrics = master->metrics,
         .log_file = find_log_file,
         .on_ready = on_ready,
         .on_serving = on_serving,
@@ -717,6 +723,7 @@ master_run(const char *file)
     buf_fini(&master.report);
     sockets_free(master.sockets);
     log_files_free(master.log_files);
+    metric_free(master.metrics);
     signal_watch_free(master.signals);
     loop_free(master.loop);
     return code;

@@ -28,6 +28,7 @@
 #include "observe/flight.h"
 #include "observe/log.h"
 #include "observe/log_file.h"
+#include "observe/metric.h"
 #include "server/channel.h"
 #include "server/exit.h"
 #include "server/memory.h"
@@ -59,6 +60,7 @@ struct worker {
     struct site *site;             /* owned */
     struct generation *generation; /* owned */
     struct pools *pools;           /* owned */
+    struct metric_pages *metrics;  /* owned; NULL: nothing is counted */
     struct worker_loop *loops;     /* owned */
     unsigned loop_count, finished;
     struct mailbox *mailbox; /* owned: from the other loops */
@@ -264,6 +266,7 @@ make_loops(struct worker *worker)
                 .count = count,
                 .generation = worker->generation,
                 .pools = worker->pools,
+                .metrics = worker->metrics,
                 .loop = loop,
                 .on_opened = on_slot_opened,
                 .on_finished = on_loop_finished,
@@ -418,6 +421,19 @@ take_flight(const struct channel_message *message)
 }
 
 static void
+take_metrics(struct worker *worker, const struct channel_message *message)
+{
+    int r = message->descriptor_count != 1 || worker->metrics != NULL
+            ? -EPROTO
+            : metric_attach(message->descriptors[0], &worker->metrics);
+    if (r < 0) {
+        log_warn("what this worker does is not counted: %s", strerror(-r));
+        return;
+    }
+    metric_publish(worker->metrics);
+}
+
+static void
 take_sources(struct worker *worker, const struct channel_message *message)
 {
     free(worker->file);
@@ -559,6 +575,9 @@ on_message(void *context, const struct channel_message *message)
     case CHANNEL_FLIGHT:
         take_flight(message);
         return;
+    case CHANNEL_METRICS:
+        take_metrics(worker, message);
+        return;
     case CHANNEL_LISTENERS:
         take_listeners(worker, message);
         return;
@@ -634,6 +653,8 @@ fini(struct worker *worker)
         loop_free(worker->loop);
     }
     free(worker->loops);
+    metric_publish(NULL);
+    metric_free(worker->metrics);
     generation_free(worker->generation);
     site_free(worker->site);
     close_inherited(worker);

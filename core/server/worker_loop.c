@@ -297,6 +297,7 @@ on_figures_timer(struct timer *timer)
     publish(&loop->figures.requests, figures->requests_begun);
     publish(&loop->figures.bytes_in, figures->bytes_in);
     publish(&loop->figures.bytes_out, figures->bytes_out);
+    figures_take_engine(loop->counted, &loop->engine);
     int r = timer_set(timer, clock_add_ns(loop_now_ns(loop->loop), FIGURES_NS));
     (void)r; /* in its own callback it cannot fail */
 }
@@ -361,6 +362,14 @@ worker_loop_init(struct worker_loop *loop, const struct worker_loop_settings *se
     generation_map_init(settings->generation, &loop->map);
     loop->map.waits = loop->waits;
     loop->map.pools = settings->pools;
+    if (settings->metrics != NULL) {
+        loop->counted = figures_new(metric_shard(settings->metrics, getpid()));
+        if (loop->counted == NULL) {
+            log_warn("what event loop %u does is not counted: no memory, or too many loops",
+                    loop->index);
+        }
+    }
+    loop->map.figures = loop->counted;
     r = engine_init(&loop->engine, loop->loop, generation_handler(settings->generation),
             &loop->map);
     loop->engine.files = loop->files;
@@ -410,10 +419,12 @@ worker_loop_fini(struct worker_loop *loop)
     if (loop->engine.loop != NULL) {
         close_doors(loop);
         loop_turn(loop->loop, false);
+        figures_take_engine(loop->counted, &loop->engine);
         engine_fini(&loop->engine);
     }
     mailbox_free(loop->mailbox);
     file_cache_free(loop->files);
+    figures_free(loop->counted);
     wait_table_free(loop->waits);
     free(loop->entrances);
     loop_free(loop->loop);

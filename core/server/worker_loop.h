@@ -12,6 +12,7 @@
 #include "event/timer.h"
 #include "http/h1.h"
 #include "module/course.h"
+#include "module/figures.h"
 #include "module/generation.h"
 #include "module/pools.h"
 
@@ -60,6 +61,7 @@ struct worker_loop {
     struct mailbox *mailbox;    /* owned */
     struct wait_table *waits;   /* owned */
     struct file_cache *files;   /* owned */
+    struct figures *counted;    /* owned; NULL: nothing is counted */
     struct entrance *entrances; /* owned; by address */
     size_t entrance_count;
     struct timer drain_timer, figures_timer;
@@ -79,6 +81,7 @@ struct worker_loop_settings {
     unsigned index, count;         /* this one, of how many */
     struct generation *generation; /* borrowed */
     struct pools *pools;           /* borrowed */
+    struct metric_pages *metrics;  /* borrowed; NULL: nothing is counted */
     struct loop *loop;             /* taken over; made by the caller */
     void (*on_opened)(void *context, uint32_t slot);
     void (*on_finished)(void *context, struct worker_loop *loop);

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""The handler `metrics` (DESIGN.md section 8): what it answers is what Prometheus reads, and counts what
+clients count, over workers that end and generations that follow one another."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+
+import pytest
+from weir_process import eventually, process_tree
+from weir_site import get, route, server, site
+
+PROMTOOL = shutil.which("promtool")
+
+
+def measured(**workers):
+    document = site(servers=[server(
+        route("/hello", "hello", name="hello"),
+        route("/gone", status=410, name="gone"),
+        {"match": "/post", "name": "post", "handle": {"respond": "x"}, "limits": {"body": "10b"}},
+        {"match": "/metrics", "name": "metrics", "handle": "metrics"}, name="shop")],
+        top={"workers": {"processes": 2, **workers}})
+    return {**document, "modules": ["respond", "metrics"]}
+
+
+def scrape(raw, weir):
+    with raw(weir) as connection:
+        answer = connection.send(get("/metrics")).read()
+    assert answer.status == 200
+    return answer.body.decode()
+
+
+def value(text, name, **labels):
+    """The sum of a series over all that have these labels."""
+    total = 0
+    for line in text.splitlines():
+        found = re.match(r"(\w+)(?:\{(.*)\})? ([0-9.]+)$", line)
+        if found and found.group(1) == name:
+            have = dict(re.findall(r'(\w+)="([^"]*)"', found.group(2) or ""))
+            if all(have.get(key) == str(wanted) for key, wanted in labels.items()):
+                total += float(found.group(3))
+    return total
+
+
+def counts(raw, weir, **labels):
+    return value(scrape(raw, weir), "weir_http_requests_total", **labels)
+
+
+def ask(raw, weir, request, status):
+    with raw(weir) as connection:
+        assert connection.send(request).read().status == status
+
+
+def load(raw, weir):
+    """Every kind of request once; what each is counted as."""
+    ask(raw, weir, get("/hello"), 200)
+    ask(raw, weir, get("/gone"), 410)
+    ask(raw, weir, get("/missing"), 404)
+    ask(raw, weir, get("/post", method="POST", fields="Content-Length: 11\r\n"), 413)
+    ask(raw, weir, b"GET /hello HTTP/1.1\r\nHost : a\r\n\r\n", 400)
+    with raw(weir) as connection:  # a client that leaves in the middle of its head
+        connection.send(b"GET /hel")
+    return [dict(route="hello", method="GET", code=200), dict(route="gone", method="GET", code=410),
+            dict(route="", method="GET", code=404), dict(route="post", method="POST", code=413),
+            dict(method="_OTHER", code=400)]
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed")
+def test_prometheus_reads_it_without_complaint(weir, raw):
+    running = weir(measured())
+    load(raw, running)
+    text = scrape(raw, running)
+    result = subprocess.run([PROMTOOL, "check", "metrics"], input=text, text=True,
+                            capture_output=True, check=False)
+    assert result.returncode == 0 and result.stderr == "" and result.stdout == "", result
+
+
+def test_counts_what_clients_count_and_gauges_return_to_zero(weir, raw):
+    running = weir(measured())
+    kinds = []
+    for _ in range(5):
+        kinds = load(raw, running)
+    for kind in kinds:
+        assert eventually(lambda: counts(raw, running, **kind) == 5), (kind, scrape(raw, running))
+    assert eventually(lambda: value(scrape(raw, running), "weir_http_heads_refused_total") == 5)
+    duration = dict(server="shop", route="hello")
+    text = scrape(raw, running)
+    assert value(text, "weir_http_request_duration_seconds_count", **duration) == 5
+
+    def at_rest():  # but for the scrape itself
+        text = scrape(raw, running)
+        return value(text, "weir_http_requests_in_flight") <= 1 and value(text, "weir_connections") <= 1
+
+    assert eventually(at_rest), scrape(raw, running)
+
+
+def test_counters_survive_reloads_and_a_killed_worker(weir, raw):
+    running = weir(measured())
+    hello = dict(route="hello", code=200)
+    asked = 0
+
+    def ask_all():
+        nonlocal asked
+        for _ in range(20):
+            ask(raw, running, get("/hello"), 200)
+        asked += 20
+        assert eventually(lambda: counts(raw, running, **hello) == asked), scrape(raw, running)
+
+    ask_all()
+    victim = next(pid for pid in process_tree(running.pid) if pid != running.pid)
+    running.expect_error(f"process {victim}\\) killed by SIGKILL: it is replaced")
+    os.kill(victim, signal.SIGKILL)
+    running.wait_for_line(f"process {victim}.*it is replaced")
+    assert counts(raw, running, **hello) == asked
+    ask_all()
+    for _ in range(3):
+        before = set(process_tree(running.pid))
+        running.signal(signal.SIGHUP)
+        assert eventually(lambda: set(process_tree(running.pid)) & before == {running.pid} and
+                          len(process_tree(running.pid)) == 3)
+        assert counts(raw, running, **hello) == asked
+        ask_all()
+
+
+def test_other_methods_are_refused(weir, raw):
+    running = weir(measured())
+    with raw(running) as connection:
+        answer = connection.send(get("/metrics", method="POST", fields="Content-Length: 0\r\n")).read()
+    assert answer.status == 405 and answer.field("Allow") in (b"GET, HEAD", "GET, HEAD")
