@@ -75,18 +75,17 @@ void flight_set_log(int log_fd);
 static inline void
 flight_enter(uint32_t entry, const void *request)
 {
-    struct flight_here *here = &flight_here;
-    here->request = request;
-    here->count += UINT64_C(1) << (FLIGHT_MODULE_BITS + FLIGHT_HOOK_BITS);
-    atomic_store_explicit(&here->record->word, here->count | entry, memory_order_relaxed);
+    flight_here.request = request;
+    flight_here.count += UINT64_C(1) << (FLIGHT_MODULE_BITS + FLIGHT_HOOK_BITS);
+    atomic_store_explicit(&flight_here.record->word, flight_here.count | entry,
+            memory_order_relaxed);
 }
 
 static inline void
 flight_leave(void)
 {
-    struct flight_here *here = &flight_here;
-    here->request = NULL;
-    atomic_store_explicit(&here->record->word, 0, memory_order_relaxed);
+    flight_here.request = NULL;
+    atomic_store_explicit(&flight_here.record->word, 0, memory_order_relaxed);
 }
 
 /* The entry that the calling thread is in; 0: none. */

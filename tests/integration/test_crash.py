@@ -14,6 +14,9 @@ HOOKS = ["head", "rewrite", "access", "request-body", "prepare", "content", "rep
 
 # Sanitizers have handlers of their own, which end a process that faults with a status.
 HAS_SANITIZER = "-fsanitize" in Path(os.environ["WEIR_BUILDDIR"], "Makefile").read_text(errors="replace")
+# There, they are told to let it end as it would.
+PLAIN = {f"{name}_OPTIONS": os.environ.get(f"{name}_OPTIONS", "") + ":handle_segv=0:handle_abort=0:handle_sigill=0"
+         for name in ("ASAN", "TSAN")}
 SIGNALS = {"segv": "SIGSEGV", "abort": "SIGABRT", "stack": "SIGSEGV", "loop": "SIG(ABRT|KILL)"}
 
 
@@ -25,7 +28,7 @@ def served(weir, use=("crash",), handle="crash", **workers):
         "defaults": {"use": list(use)},
         "servers": [{"listen": "127.0.0.1:0",
                      "routes": [route("/large", "x" * 1_000_000), {"name": "the one", "handle": handle}]}],
-    })
+    }, env=PLAIN)
 
 
 def request(path):
