@@ -294,6 +294,15 @@ metric_observe_ns(metric_cell *cells, uint64_t ns)
 
 /* ---- folding ----------------------------------------------------------------------------- */
 
+/* Released, as all that a fold stores: pairs with the reader's loads, so that one which meets
+ * any of it finds that `folds` is odd, or has changed. */
+static void
+fold_cell(metric_cell *total, const metric_cell *cell)
+{
+    atomic_fetch_add_explicit(total, atomic_load_explicit(cell, memory_order_relaxed),
+            memory_order_release);
+}
+
 static void
 fold_shard(struct metric_shard *totals, struct metric_shard *shard)
 {
@@ -308,16 +317,15 @@ fold_shard(struct metric_shard *totals, struct metric_shard *shard)
                 weir_str_make(series.help, series.help_len),
                 weir_str_make(series.labels, series.labels_len));
         for (uint32_t j = 0; cells != NULL && j < cells_of(series.type); j++) {
-            metric_add(&cells[j],
-                    atomic_load_explicit(&shard->cells[series.cell + j], memory_order_relaxed));
+            fold_cell(&cells[j], &shard->cells[series.cell + j]);
         }
     }
-    metric_add(&totals->refused, atomic_load_explicit(&shard->refused, memory_order_relaxed));
-    atomic_store_explicit(&shard->refused, 0, memory_order_relaxed);
-    atomic_store_explicit(&shard->series_count, 0, memory_order_relaxed);
+    fold_cell(&totals->refused, &shard->refused);
+    atomic_store_explicit(&shard->refused, 0, memory_order_release);
+    atomic_store_explicit(&shard->series_count, 0, memory_order_release);
     shard->cell_count = 0;
     for (uint32_t i = 0; i < METRIC_CELLS_MAX; i++) {
-        atomic_store_explicit(&shard->cells[i], 0, memory_order_relaxed);
+        atomic_store_explicit(&shard->cells[i], 0, memory_order_release);
     }
 }
 
@@ -363,7 +371,7 @@ add_sample(struct samples *samples, const struct series *series, metric_cell *ce
     struct sample *sample = &samples->items[samples->count++];
     sample->series = *series;
     for (uint32_t i = 0; i < cells_of(series->type); i++) {
-        sample->cells[i] = atomic_load_explicit(&cells[i], memory_order_relaxed);
+        sample->cells[i] = atomic_load_explicit(&cells[i], memory_order_acquire);
     }
     return 0;
 }
@@ -381,7 +389,7 @@ read_shard(struct metric_shard *shard, struct samples *samples, uint64_t *refuse
             }
         }
     }
-    *refused += atomic_load_explicit(&shard->refused, memory_order_relaxed);
+    *refused += atomic_load_explicit(&shard->refused, memory_order_acquire);
     return 0;
 }
 
@@ -402,7 +410,6 @@ read_all(struct shared *shared, struct samples *samples, uint64_t *refused)
                 return r;
             }
         }
-        atomic_thread_fence(memory_order_acquire);
         if (atomic_load(&shared->folds) == folds) {
             return 0;
         }
