@@ -26,8 +26,9 @@ struct offer {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct weir_log_file *files; /* guarded by lock */
-static struct offer *offers;        /* guarded by lock */
+static struct weir_log_file *files;     /* guarded by lock */
+static struct weir_log_file *abandoned; /* closed, and still the writer's */
+static struct offer *offers;            /* guarded by lock */
 
 static bool
 is_stream(struct weir_str path)
@@ -181,11 +182,16 @@ log_file_close(struct weir_log_file *file)
     if (!is_last) {
         return;
     }
-    /* Where the disk does not answer the file is left to the writer for good. */
     if (log_writer_flush(CLOSE_FLUSH_MS)) {
         close(file->fd);
         free(file);
+        return;
     }
+    /* Where the disk does not answer the file is left to the writer for good. */
+    pthread_mutex_lock(&lock);
+    file->next = abandoned;
+    abandoned = file;
+    pthread_mutex_unlock(&lock);
 }
 
 void

@@ -858,7 +858,7 @@ on_death_while_serving(struct crew *crew, const struct crew_worker *worker, int 
     if (is_wanted) {
         return;
     }
-    char text[DESCRIPTION_BYTES + 64];
+    char text[DESCRIPTION_BYTES + 128];
     uint64_t now_ns = loop_now_ns(crew->master->loop);
     bool was_quick = worker->state == CREW_WORKER_STARTING ||
             now_ns - worker->serving_ns < QUICK_NS;
@@ -892,7 +892,7 @@ on_death_while_starting(struct crew *crew, const struct crew_worker *worker, int
     bool has_code = WIFEXITED(status) && WEXITSTATUS(status) != EXIT_OK;
     crew->exit_code = has_code ? WEXITSTATUS(status) : EXIT_RUNTIME;
     if (!has_code) {
-        char text[DESCRIPTION_BYTES + 64];
+        char text[DESCRIPTION_BYTES + 128];
         log_error("worker %u (generation %u) %s before it was ready", worker->index,
                 crew->number, describe_end(worker, status, text, sizeof(text)));
     }
@@ -930,7 +930,7 @@ crew_reap(struct crew *crew, pid_t pid, int status)
         on_death_while_serving(crew, worker, status);
         break;
     case CREW_DRAINING: {
-        char text[DESCRIPTION_BYTES + 64];
+        char text[DESCRIPTION_BYTES + 128];
         bool is_well = worker->was_killed ||
                 (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OK);
         if (!is_well) {
