@@ -30,7 +30,7 @@ clear(struct weir_request *request)
     reply->state = REPLY_NONE;
     reply->field_count = 0;
     reply->ended = reply->close = reply->is_broken = reply->was_invalid = false;
-    reply->is_representation = reply->hides_length = false;
+    reply->is_representation = reply->hides_length = reply->is_own = false;
     reply->length_bytes = LENGTH_UNKNOWN;
     reply->written_bytes = 0;
     reply->trailers = weir_str_make(NULL, 0);
@@ -421,8 +421,52 @@ reply_replace(struct weir_request *request, unsigned status)
         return false;
     }
     write_error_body(request, status);
-    request->reply.ended = true;
+    request->reply.ended = request->reply.is_own = true;
     return true;
+}
+
+bool
+weir_reply_is_own(const struct weir_request *request)
+{
+    return request->reply.is_own;
+}
+
+int
+weir_reply_replace_body(struct weir_request *request, struct weir_str type,
+        struct weir_str text)
+{
+    /* What RFC 9110 section 8 calls representation metadata, and what goes with it. */
+    static const struct weir_str describing[] = {
+        WEIR_STR_INIT("Content-Encoding"),
+        WEIR_STR_INIT("Content-Language"),
+        WEIR_STR_INIT("Content-Disposition"),
+        WEIR_STR_INIT("ETag"),
+        WEIR_STR_INIT("Last-Modified"),
+        WEIR_STR_INIT("Accept-Ranges"),
+    };
+    struct reply *reply = &request->reply;
+    if (reply->state != REPLY_BEGUN) {
+        return reply->state == REPLY_NONE ? -EINVAL : -EALREADY;
+    }
+    struct slice slice;
+    int r = text.len == 0 ? 0 : slice_copy(text, &slice);
+    if (r < 0) {
+        return r;
+    }
+    for (size_t i = 0; i < sizeof(describing) / sizeof(describing[0]); i++) {
+        weir_reply_remove(request, describing[i]);
+    }
+    slice_queue_fini(&reply->queue);
+    reply->ended = reply->is_broken = reply->is_representation = reply->is_own = false;
+    reply->length_bytes = LENGTH_UNKNOWN;
+    reply->written_bytes = 0;
+    reply->trailers = weir_str_make(NULL, 0);
+    r = text.len == 0 ? 0 : push(request, slice);
+    if (r == 0) {
+        r = weir_reply_set(request, WEIR_STR("Content-Type"), type);
+    }
+    reply->ended = true;
+    return r;
 }
 
 enum weir_verdict

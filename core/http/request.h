@@ -97,6 +97,7 @@ struct reply {
     bool had_hop;           /* a field that is the server's was dropped */
     bool was_over;          /* the transport cut what exceeded the declared length */
     bool hides_length;      /* HEAD: a GET would be filtered, so its length is unknown */
+    bool is_own;            /* the body is write_error_body()'s */
     bool is_representation; /* http/representation.h settles conditions and ranges */
     uint32_t beginnings;    /* of weir_reply_begin(): whether it was begun anew */
     uint32_t field_count, field_capacity;

@@ -206,7 +206,8 @@ static const struct weir_option options[] = {
 
 static const struct weir_hook hooks[] = {
     { .on = WEIR_ON_PREPARE, .request = edit_request },
-    { .on = WEIR_ON_REPLY_HEAD, .request = edit_response },
+    /* Behind those that replace answers. */
+    { .on = WEIR_ON_REPLY_HEAD, .stage = WEIR_STAGE_TRANSFORM, .request = edit_response },
 };
 
 const struct weir_module weir_module_v1 = {

@@ -10,6 +10,7 @@
 #ifndef WEIR_REPLY_H
 #define WEIR_REPLY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -95,6 +96,17 @@ WEIR_MUST_USE WEIR_API enum weir_verdict weir_reply_text(struct weir_request *re
  * accepts HTML. */
 WEIR_MUST_USE WEIR_API enum weir_verdict weir_reply_error(struct weir_request *request,
         unsigned status);
+
+/* True when the answer's body is the server's own for its status: weir_reply_error()'s, or what
+ * the core answers in a module's place. */
+WEIR_API bool weir_reply_is_own(const struct weir_request *request);
+
+/* For reply-head hooks: puts a copy of `text` in the place of the answer's whole body and ends
+ * it. The status stays, and the fields but for those that describe the body. Returns 0; -EINVAL
+ * when there is no answer; -EALREADY when its head has left; -ENOMEM, when the answer is as it
+ * was or cannot be finished. */
+WEIR_MUST_USE WEIR_API int weir_reply_replace_body(struct weir_request *request,
+        struct weir_str type, struct weir_str text);
 
 WEIR_END_DECLS
 
