@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+#include "module/figures.h"
+
+#include <stdio.h>
+
+#include "support/failalloc.h"
+#include "support/rig.h"
+#include "support/unit.h"
+
+struct counting {
+    struct rig rig;
+    struct metric_pages *pages;
+    struct figures *figures;
+};
+
+static void
+counting_init(struct counting *counting)
+{
+    rig_init(&counting->rig, NULL, 0);
+    ck_assert_int_eq(metric_new(&counting->pages), 0);
+    counting->figures = figures_new(metric_shard(counting->pages, 1));
+    ck_assert_ptr_nonnull(counting->figures);
+    counting->rig.map.figures = counting->figures;
+}
+
+static void
+counting_fini(struct counting *counting)
+{
+    rig_fini(&counting->rig);
+    figures_free(counting->figures);
+    metric_free(counting->pages);
+}
+
+struct wanted {
+    const char *name, *labels;
+    uint64_t sum; /* of a histogram its count */
+};
+
+static int
+look(void *context, const struct weir_metric *metric)
+{
+    struct wanted *wanted = context;
+    if (weir_str_eq(metric->name, weir_str_from(wanted->name)) &&
+            weir_str_eq(metric->labels, weir_str_from(wanted->labels))) {
+        wanted->sum += metric->value;
+        for (unsigned i = 0; i <= WEIR_METRIC_BOUNDS; i++) {
+            wanted->sum += metric->counts[i];
+        }
+    }
+    return 0;
+}
+
+static uint64_t
+figure(struct counting *counting, const char *name, const char *labels)
+{
+    struct wanted wanted = { .name = name, .labels = labels };
+    figures_take_engine(counting->figures, &counting->rig.engine);
+    ck_assert_int_eq(metric_each(counting->pages, look, &wanted), 0);
+    return wanted.sum;
+}
+
+static uint64_t
+requests(struct counting *counting, const char *method_and_code)
+{
+    char labels[200];
+    snprintf(labels, sizeof(labels), "server=\"\",route=\"\",%s", method_and_code);
+    return figure(counting, "weir_http_requests_total", labels);
+}
+
+static void
+ask(struct counting *counting, struct weir_str request)
+{
+    rig_connect(&counting->rig);
+    rig_send(&counting->rig, request);
+}
+
+START_TEST(counts_each_request_once_by_its_answer)
+{
+    struct counting counting;
+    counting_init(&counting);
+    for (unsigned i = 1; i <= 3; i++) {
+        ask(&counting, WEIR_STR("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"));
+        ask(&counting, WEIR_STR("GET /none HTTP/1.1\r\nHost: a\r\n\r\n"));
+        ask(&counting, WEIR_STR("GET /fail HTTP/1.1\r\nHost: a\r\n\r\n"));
+        ask(&counting, WEIR_STR("GET /hello HTTP/1.1\r\nHost : a\r\n\r\n"));
+        ck_assert_uint_eq(requests(&counting, "method=\"GET\",code=\"200\""), i);
+        ck_assert_uint_eq(requests(&counting, "method=\"GET\",code=\"404\""), i);
+        ck_assert_uint_eq(requests(&counting, "method=\"GET\",code=\"500\""), i);
+        ck_assert_uint_eq(requests(&counting, "method=\"_OTHER\",code=\"400\""), i);
+        ck_assert_uint_eq(figure(&counting, "weir_http_heads_refused_total", ""), i);
+        ck_assert_uint_eq(figure(&counting, "weir_http_requests_ended_total",
+                                  "reason=\"complete\""),
+                4 * i);
+        ck_assert_uint_eq(figure(&counting, "weir_http_request_duration_seconds",
+                                  "server=\"\",route=\"\""),
+                4 * i);
+    }
+    counting_fini(&counting);
+}
+END_TEST
+
+START_TEST(counts_clients_that_leave_and_forgets_them)
+{
+    struct counting counting;
+    counting_init(&counting);
+    ask(&counting, WEIR_STR("POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12"));
+    ck_assert_uint_eq(figure(&counting, "weir_http_requests_in_flight", ""), 1);
+    ck_assert_uint_eq(figure(&counting, "weir_connections", ""), 1);
+    memory_stream_reset(&counting.rig.stream);
+    rig_settle(&counting.rig);
+    ck_assert_uint_eq(requests(&counting, "method=\"POST\",code=\"none\""), 1);
+    ck_assert_uint_eq(figure(&counting, "weir_http_requests_ended_total",
+                              "reason=\"client_left\""),
+            1);
+    ck_assert_uint_eq(figure(&counting, "weir_http_requests_in_flight", ""), 0);
+    ck_assert_uint_eq(figure(&counting, "weir_connections", ""), 0);
+    counting_fini(&counting);
+}
+END_TEST
+
+START_TEST(no_client_makes_series_by_inventing_methods)
+{
+    struct counting counting;
+    counting_init(&counting);
+    ask(&counting, WEIR_STR("INVENTED /hello HTTP/1.1\r\nHost: a\r\n\r\n"));
+    ask(&counting, WEIR_STR("ELSEWISE /hello HTTP/1.1\r\nHost: a\r\n\r\n"));
+    struct weir_str answers = rig_received(&counting.rig);
+    struct rig_answer answer;
+    ck_assert(rig_next_answer(&answers, false, &answer));
+    char labels[64];
+    snprintf(labels, sizeof(labels), "method=\"_OTHER\",code=\"%u\"", answer.status);
+    ck_assert_uint_eq(requests(&counting, labels), 2);
+    counting_fini(&counting);
+}
+END_TEST
+
+START_TEST(counts_many_requests_of_one_connection_and_survives_a_lack_of_memory)
+{
+    struct counting counting;
+    counting_init(&counting);
+    rig_connect(&counting.rig);
+    for (unsigned i = 0; i < 1000; i++) {
+        rig_send(&counting.rig, WEIR_STR("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"));
+    }
+    ck_assert_uint_eq(requests(&counting, "method=\"GET\",code=\"200\""), 1000);
+    struct metric_shard *shard = metric_shard(counting.pages, 2);
+    failalloc_fail_nth(1);
+    ck_assert_ptr_null(figures_new(shard));
+    failalloc_fail_nth(0);
+    counting_fini(&counting);
+}
+END_TEST
+
+static void
+add_tests(TCase *tests)
+{
+    tcase_add_test(tests, counts_each_request_once_by_its_answer);
+    tcase_add_test(tests, counts_clients_that_leave_and_forgets_them);
+    tcase_add_test(tests, no_client_makes_series_by_inventing_methods);
+    tcase_add_test(tests, counts_many_requests_of_one_connection_and_survives_a_lack_of_memory);
+}
+
+UNIT_MAIN("module/figures", add_tests)
