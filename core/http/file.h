@@ -16,7 +16,7 @@
 #include "http/request.h"
 
 /* Files up to here are kept in memory, and their descriptor is closed. */
-#define FILE_BODY_MAX_BYTES 65536u
+#define FILE_BODY_MAX_BYTES 32768u
 
 #define FILE_FIELDS     4
 #define FILE_ETAG_BYTES 48
