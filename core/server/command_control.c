@@ -184,7 +184,16 @@ explain_refusal(const struct answer *answer, unsigned status)
                                                   : text_of(answer->root, "report");
     fprintf(stderr, "%.*sweir: the server refused (%u): %.*s\n", WEIR_STR_ARG(report), status,
             WEIR_STR_ARG(message));
-    return status == 403 ? EXIT_PERMISSION : status == 409 ? EXIT_CONFIGURATION : EXIT_RUNTIME;
+    switch (status) {
+    case 403:
+        return EXIT_PERMISSION;
+    case 409:
+        return EXIT_CONFIGURATION;
+    case 421: /* the one that was meant has no socket, or is not there */
+        return EXIT_UNREACHABLE;
+    default:
+        return EXIT_RUNTIME;
+    }
 }
 
 int

@@ -4,6 +4,7 @@
 #include "server/control.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,7 @@
 struct asking {
     struct weir_request *request;
     bool is_waiting; /* in the list, for a reload */
+    bool is_covered; /* by the reload that is under way, which began after it was asked for */
     bool is_answered;
     struct asking *next;
 };
@@ -75,12 +77,24 @@ control_json_string(struct buf *json, struct weir_str text)
 
 /* ---- answering --------------------------------------------------------------------------- */
 
+static bool
+is_status_path(const struct weir_request *request)
+{
+    return weir_str_eq(request->target.path, WEIR_STR("/status"));
+}
+
 static void
 answer(struct weir_request *request, unsigned status, struct weir_str json)
 {
     struct asking *asking = request->slab;
     asking->is_answered = true;
     if (weir_reply_text(request, status, WEIR_STR("application/json"), json) != WEIR_DONE) {
+        (void)!weir_reply_error(request, 503);
+    }
+    /* RFC 9110 section 15.5.6. */
+    if (status == 405 &&
+            weir_reply_set(request, WEIR_STR("Allow"),
+                    is_status_path(request) ? WEIR_STR("GET") : WEIR_STR("POST")) < 0) {
         (void)!weir_reply_error(request, 503);
     }
     reply_commit(request);
@@ -148,6 +162,34 @@ take_reload(struct weir_request *request)
     control->waiting = asking;
 }
 
+/* Two servers may share a preset address, and the first has it. Who names a configuration means
+ * the server of that one, and no other is to be stopped in its place. */
+static bool
+is_meant(const struct weir_request *request)
+{
+    const char *own = control_of(request)->owner.file;
+    struct weir_str asked = weir_request_field(request, WEIR_STR(CONTROL_FILE_FIELD));
+    char path[PATH_MAX];
+    if (asked.ptr == NULL || own == NULL) {
+        return true;
+    }
+    struct stat a, b;
+    if (weir_str_to_path(asked, path, sizeof(path)) < 0 || stat(path, &a) < 0 ||
+            stat(own, &b) < 0) {
+        return weir_str_eq(asked, weir_str_from(own));
+    }
+    return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+static void
+answer_not_meant(struct weir_request *request)
+{
+    char message[PATH_MAX + 100];
+    snprintf(message, sizeof(message), "this is another server, process %d, which runs %s",
+            (int)getpid(), control_of(request)->owner.file);
+    answer_message(request, 421, message);
+}
+
 /* One command a line: method, path, what it does. */
 static void
 serve(struct weir_request *request)
@@ -156,7 +198,7 @@ serve(struct weir_request *request)
     struct weir_str path = request->target.path;
     bool is_get = request->head.method == METHOD_GET;
     bool is_post = request->head.method == METHOD_POST;
-    bool is_status = weir_str_eq(path, WEIR_STR("/status"));
+    bool is_status = is_status_path(request);
     bool is_reload = weir_str_eq(path, WEIR_STR("/reload"));
     bool is_reopen = weir_str_eq(path, WEIR_STR("/reopen"));
     bool is_stop = weir_str_eq(path, WEIR_STR("/stop"));
@@ -191,6 +233,8 @@ on_run(struct weir_request *request)
     } else if (request->origin == &control->denied) {
         answer_message(request, 403,
                 "only root and the account that the server runs as may ask");
+    } else if (!is_meant(request)) {
+        answer_not_meant(request);
     } else {
         serve(request);
     }
@@ -212,6 +256,15 @@ on_end(struct weir_request *request)
 }
 
 void
+control_reload_begins(struct control *control)
+{
+    struct asking *asking = control == NULL ? NULL : control->waiting;
+    for (; asking != NULL; asking = asking->next) {
+        asking->is_covered = true;
+    }
+}
+
+void
 control_reloaded(struct control *control, bool ok, struct weir_str message,
         struct weir_str report)
 {
@@ -225,9 +278,14 @@ control_reloaded(struct control *control, bool ok, struct weir_str message,
     r = r < 0 ? r : buf_append(&json, WEIR_STR(", \"report\": "));
     r = r < 0 ? r : control_json_string(&json, report);
     r = r < 0 ? r : buf_append(&json, WEIR_STR("}\n"));
-    while (control->waiting != NULL) {
-        struct asking *asking = control->waiting;
-        control->waiting = asking->next;
+    struct asking **link = &control->waiting;
+    while (*link != NULL) {
+        struct asking *asking = *link;
+        if (!asking->is_covered) {
+            link = &asking->next;
+            continue;
+        }
+        *link = asking->next;
         asking->is_waiting = false;
         if (r < 0) {
             answer_message(asking->request, 503, "out of memory");

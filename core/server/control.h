@@ -25,7 +25,12 @@ struct control_owner {
     void (*reopen)(void *context);
     void (*stop)(void *context);
     void *context;
+    const char *file; /* borrowed: the configuration that is run */
 };
+
+/* The field of a request in which its client says, by an absolute path, of which configuration
+ * the server is meant; another's answers 421. */
+#define CONTROL_FILE_FIELD "Weir-Configuration"
 
 /* The socket's address: what is configured, else control.sock in $RUNTIME_DIRECTORY, in
  * /run/weir for root, or in $XDG_RUNTIME_DIR/weir. Returns 0; -ENOENT when there is no such
@@ -43,8 +48,12 @@ void control_close(struct control *control);
 /* Where it listens. */
 const struct addr *control_addr(const struct control *control);
 
-/* The reload has ended, for all who asked for it: `report` is what weir check prints. NULL:
- * nothing. */
+/* A reload begins to read the configuration: its end answers all who have asked until now, and
+ * those who ask later wait for the next. NULL: nothing. */
+void control_reload_begins(struct control *control);
+
+/* The reload has ended, for all who asked before it began: `report` is what weir check prints.
+ * NULL: nothing. */
 void control_reloaded(struct control *control, bool ok, struct weir_str message,
         struct weir_str report);
 

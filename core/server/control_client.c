@@ -2,7 +2,9 @@
 #include "server/control_client.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -113,6 +115,25 @@ take_answer(struct buf *answer)
     return (unsigned)status;
 }
 
+/* The field that says which server is meant; none where no configuration was named, or its path
+ * cannot stand in a field. */
+static void
+say_which(const struct control_target *target, char *field, size_t bytes)
+{
+    char path[PATH_MAX];
+    field[0] = '\0';
+    if (target->control != NULL || target->file == NULL ||
+            realpath(target->file, path) == NULL) {
+        return;
+    }
+    for (const char *at = path; *at != '\0'; at++) {
+        if ((unsigned char)*at < 0x20 || *at == 0x7f) {
+            return;
+        }
+    }
+    snprintf(field, bytes, CONTROL_FILE_FIELD ": %s\r\n", path);
+}
+
 unsigned
 control_ask(const struct control_target *target, const char *method, const char *path,
         struct buf *body, int *exit_code)
@@ -127,10 +148,11 @@ control_ask(const struct control_target *target, const char *method, const char 
         return 0;
     }
     const char *name = addr.un.sun_path[0] == '\0' ? addr.un.sun_path + 1 : addr.un.sun_path;
-    char request[256];
+    char request[PATH_MAX + 256], which[PATH_MAX + 32];
+    say_which(target, which, sizeof(which));
     snprintf(request, sizeof(request),
-            "%s %s HTTP/1.1\r\nHost: weir\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-            method, path);
+            "%s %s HTTP/1.1\r\nHost: weir\r\nContent-Length: 0\r\n%sConnection: close\r\n\r\n",
+            method, path, which);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     bool ok = fd != -1 && connect(fd, &addr.sa, addr.len) == 0 &&
             write_all(fd, weir_str_from(request)) && read_all(fd, body);

@@ -175,6 +175,7 @@ open_control(struct master *master, const struct plan *plan)
     }
     struct control_owner owner = control_owner;
     owner.context = master;
+    owner.file = master->file;
     struct control *control = NULL;
     if (r == 0) {
         r = control_open(master->loop, &addr, &owner, &control);
@@ -261,6 +262,7 @@ reload(struct master *master)
     if (master->state != MASTER_SERVING) {
         log_warn("reload: not while the server %s",
                 master->state == MASTER_STARTING ? "starts" : "stops");
+        control_reload_begins(master->control);
         tell_reloaded(master, false, "not while the server starts or stops");
         return;
     }
@@ -275,6 +277,7 @@ reload(struct master *master)
         return;
     }
     master->must_reload = false;
+    control_reload_begins(master->control);
     log_info("reload: generation %u starts", master->generations + 1);
     int code = start_generation(master);
     if (code == EXIT_RUNTIME) {

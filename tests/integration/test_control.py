@@ -118,6 +118,14 @@ def test_what_it_does_not_know_is_said(weir, method, path, status):
     assert found == status and what["message"]
 
 
+@pytest.mark.parametrize("method, path, allowed", [("GET", "/reload", "POST"), ("POST", "/status", "GET")])
+def test_another_method_is_told_which_is_allowed(weir, method, path, allowed):
+    server = weir(site())
+    with weir_raw.Connection(f"unix:{server.folder}/control.sock") as connection:
+        answer = connection.send(f"{method} {path} HTTP/1.1\r\nHost: weir\r\n\r\n".encode()).read()
+    assert answer.field("allow") == allowed
+
+
 def test_a_hostile_client_of_it_harms_nobody(weir, raw):
     server = weir(site())
     with weir_raw.Connection(f"unix:{server.folder}/control.sock") as connection:
@@ -174,3 +182,45 @@ def test_a_second_server_does_without_the_socket_of_the_first(weir, raw, tmp_pat
     assert "another server answers there" in second.log
     assert raw(second).send(GET).read().body == HELLO
     assert ask(first, "GET", "/status")[1]["process"] == first.pid
+
+
+def test_a_server_is_not_taken_for_another_at_the_same_address(weir, tmp_path):
+    """Where two share a preset socket the first has it; who names the second's configuration is told."""
+    server = weir(site())
+    config = tmp_path / "other.json"
+    config.write_text(json.dumps(site(top={"control": {"listen": f"unix:{server.folder}/control.sock"}})))
+    for command in ("stop", "reload", "status"):
+        done = subprocess.run([*server.command, command, "-c", str(config)], env=server.env,
+                              capture_output=True, text=True, timeout=60)
+        assert done.returncode == 69 and "this is another server" in done.stderr, done
+        assert str(server.pid) in done.stderr
+    assert server.process.poll() is None
+    link = tmp_path / "link.json"
+    link.symlink_to(server.folder / "weir.json")
+    own = subprocess.run([*server.command, "status", "-c", str(link)], env=server.env,
+                         capture_output=True, text=True, timeout=60)
+    assert own.returncode == 0, own.stderr
+
+
+def test_who_asks_during_a_reload_is_answered_by_the_next(weir):
+    """The file may have changed since the one under way read it."""
+    server = weir(site(top={"workers": {"processes": 8}}))
+    server.expect_error(".")
+    file = server.folder / "weir.json"
+    good = file.read_text()
+    path = f"unix:{server.folder}/control.sock"
+    request = b"POST /reload HTTP/1.1\r\nHost: a\r\n\r\n"
+    for _ in range(20):
+        first = weir_raw.Connection(path).send(request)
+        before = server.log.count("generation")
+        assert eventually(lambda: len(process_tree(server.pid)) > 9 and server.log.count("generation") >= before)
+        file.write_text('{ "modules": ["respnd"], "servers": [] }')
+        second = weir_raw.Connection(path).send(request)
+        answers = first.read().status, second.read().status
+        file.write_text(good)
+        assert answers[1] == 409, answers
+        first.close()
+        second.close()
+        if "once the one that is under way has ended" in server.log:
+            return
+    pytest.fail("no reload came during another")
