@@ -48,6 +48,7 @@ struct control {
     struct asking *waiting; /* borrowed: in the slabs of their requests */
     struct loop_task task;
     bool must_reload, must_stop, must_reopen;
+    bool has_left; /* its address may be another's by now */
 };
 
 static struct control *
@@ -434,18 +435,30 @@ control_open(struct loop *loop, const struct addr *addr, const struct control_ow
 }
 
 void
+control_leave(struct control *control)
+{
+    if (control == NULL || control->has_left) {
+        return;
+    }
+    control->has_left = true;
+    listener_free(control->listener);
+    control->listener = NULL;
+    engine_stop(&control->engine, false);
+    if (control->addr.un.sun_path[0] != '\0') {
+        unlink(control->addr.un.sun_path);
+    }
+}
+
+void
 control_close(struct control *control)
 {
     if (control == NULL) {
         return;
     }
-    listener_free(control->listener);
+    control_leave(control);
     engine_stop(&control->engine, true);
     engine_fini(&control->engine);
     loop_undefer(control->loop, &control->task);
-    if (control->addr.un.sun_path[0] != '\0') {
-        unlink(control->addr.un.sun_path);
-    }
     free(control);
 }
 

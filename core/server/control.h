@@ -42,7 +42,10 @@ WEIR_MUST_USE int control_address(const struct site_control *settings, struct ad
 WEIR_MUST_USE int control_open(struct loop *loop, const struct addr *addr,
         const struct control_owner *owner, struct control **out);
 
-/* Ends its connections and takes the socket's file away. NULL: nothing. */
+/* Takes the socket's file away and lets nobody in any more; who is there is still answered. */
+void control_leave(struct control *control);
+
+/* Leaves, and ends its connections. NULL: nothing. */
 void control_close(struct control *control);
 
 /* Where it listens. */

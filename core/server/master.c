@@ -47,6 +47,7 @@ struct master {
     struct sockets *sockets;      /* owned */
     struct log_files *log_files;  /* owned */
     struct control *control;      /* owned; NULL: there is none */
+    struct control *left;         /* owned; NULL: the one before, once it has moved */
     struct metric_pages *metrics; /* owned; NULL: nothing is counted */
     struct crew_master crew_master;
     struct crew *crews; /* owned; newest first */
@@ -186,7 +187,10 @@ open_control(struct master *master, const struct plan *plan)
                 text, r == -EADDRINUSE ? "another server answers there" : strerror(-r));
         return;
     }
-    control_close(master->control);
+    /* Whoever asked there for the reload that moves it reads the answer there. */
+    control_leave(master->control);
+    control_close(master->left);
+    master->left = master->control;
     master->control = control;
 }
 
@@ -215,7 +219,9 @@ start_generation(struct master *master)
     if (code != EXIT_OK) {
         return code;
     }
-    open_control(master, crew->plan);
+    if (master->state == MASTER_STARTING) {
+        open_control(master, crew->plan);
+    }
     master->generations++;
     crew->next = master->crews;
     master->crews = crew;
@@ -243,6 +249,14 @@ static void WEIR_PRINTF(3, 4)
     vsnprintf(message, sizeof(message), format, args);
     va_end(args);
     control_reloaded(master->control, ok, weir_str_from(message), buf_str(&master->report));
+    control_reloaded(master->left, ok, weir_str_from(message), buf_str(&master->report));
+}
+
+static void
+begin_telling(struct master *master)
+{
+    control_reload_begins(master->control);
+    control_reload_begins(master->left);
 }
 
 /* Another generation is on its way. */
@@ -262,7 +276,7 @@ reload(struct master *master)
     if (master->state != MASTER_SERVING) {
         log_warn("reload: not while the server %s",
                 master->state == MASTER_STARTING ? "starts" : "stops");
-        control_reload_begins(master->control);
+        begin_telling(master);
         tell_reloaded(master, false, "not while the server starts or stops");
         return;
     }
@@ -277,7 +291,7 @@ reload(struct master *master)
         return;
     }
     master->must_reload = false;
-    control_reload_begins(master->control);
+    begin_telling(master);
     log_info("reload: generation %u starts", master->generations + 1);
     int code = start_generation(master);
     if (code == EXIT_RUNTIME) {
@@ -333,6 +347,7 @@ on_serving(void *context, struct crew *crew)
     } else {
         tell_reloaded(master, true, "generation %u serves with %u workers", crew->number,
                 crew->processes);
+        open_control(master, crew->plan);
     }
     reload_if_due(master);
 }
@@ -714,6 +729,7 @@ master_run(const char *file)
     }
     if (master.loop != NULL) {
         control_close(master.control);
+        control_close(master.left);
         on_burial(&master.burial);
         while (master.crews != NULL) { /* nobody of them is left but after a failure to start */
             struct crew *crew = master.crews;

@@ -224,3 +224,39 @@ def test_who_asks_during_a_reload_is_answered_by_the_next(weir):
         if "once the one that is under way has ended" in server.log:
             return
     pytest.fail("no reload came during another")
+
+
+def moved(server, path, **more):
+    config = json.loads((server.folder / "weir.json").read_text())
+    config["control"] = {"listen": f"unix:{path}"}
+    (server.folder / "weir.json").write_text(json.dumps({**config, **more}))
+
+
+def test_a_reload_that_moves_the_socket_is_answered_at_the_old_one(weir, tmp_path):
+    server = weir(site())
+    for path in (tmp_path / "new.sock", server.folder / "control.sock", tmp_path / "new.sock"):
+        old = json.loads((server.folder / "weir.json").read_text()).get("control", {}).get(
+            "listen", f"unix:{server.folder}/control.sock")
+        moved(server, path)
+        with weir_raw.Connection(old) as connection:
+            answer = connection.send(b"POST /reload HTTP/1.1\r\nHost: a\r\n\r\n").read()
+        assert answer.status == 200 and b"serves with" in answer.body
+        if old != f"unix:{path}":
+            assert eventually(lambda: not os.path.exists(old.removeprefix("unix:")))
+        assert eventually(lambda: path.exists())
+        with weir_raw.Connection(f"unix:{path}") as connection:
+            assert connection.send(b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n").read().status == 200
+
+
+def test_a_generation_that_fails_leaves_the_socket_where_it_is(weir, tmp_path):
+    """What only workers find out: a root that is not there."""
+    server = weir(site())
+    server.expect_error(".")
+    old = f"unix:{server.folder}/control.sock"
+    moved(server, tmp_path / "new.sock", modules=["respond", "static"],
+          servers=[{"listen": "127.0.0.1:0", "routes": [{"handle": {"static": str(tmp_path / "none")}}]}])
+    with weir_raw.Connection(old) as connection:
+        answer = connection.send(b"POST /reload HTTP/1.1\r\nHost: a\r\n\r\n").read()
+    assert answer.status == 409 and b"generation 2 failed" in answer.body, answer.body
+    assert ask(server, "GET", "/status")[0] == 200
+    assert not (tmp_path / "new.sock").exists()
