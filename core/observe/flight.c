@@ -327,9 +327,13 @@ flight_is_stalled(struct flight *flight, uint64_t now_ns, uint64_t limit_ns,
     for (uint32_t i = 0; i < FLIGHT_THREADS_MAX; i++) {
         const struct flight_record *record = &flight->pages->records[i];
         uint64_t word = atomic_load_explicit(&record->word, memory_order_relaxed);
-        bool is_loop = atomic_load_explicit(&record->kind, memory_order_relaxed) == FLIGHT_LOOP;
-        if (!is_loop || word == 0 || word != flight->words[i]) {
-            flight->words[i] = is_loop ? word : 0;
+        /* A pool's thread may take its time, but not to tell of its crash: a lock of the
+         * allocator's or the linker's may be what its handler waits for. */
+        bool must_return = atomic_load_explicit(&record->kind, memory_order_relaxed) ==
+                        FLIGHT_LOOP ||
+                atomic_load_explicit(&record->signal, memory_order_relaxed) != 0;
+        if (!must_return || word == 0 || word != flight->words[i]) {
+            flight->words[i] = must_return ? word : 0;
             flight->since_ns[i] = now_ns;
             flight->looks[i] = 0;
             continue;
@@ -341,4 +345,10 @@ flight_is_stalled(struct flight *flight, uint64_t now_ns, uint64_t limit_ns,
         }
     }
     return false;
+}
+
+void
+flight_look_anew(struct flight *flight)
+{
+    memset(flight->words, 0, sizeof(flight->words));
 }

@@ -109,9 +109,13 @@ typedef const char *flight_hook_name_fn(unsigned hook);
 bool flight_describe(const struct flight *flight, flight_hook_name_fn *hook_name, char *dst,
         size_t bytes);
 
-/* Looks at the loops. True when one has been in the same hook at this look and all those before
- * it for `limit_ns`, with several looks in between; the description as above. */
+/* Looks at the loops, and at threads that crashed. True when one has been in the same hook at
+ * this look and all those before it for `limit_ns`, with several looks in between; the
+ * description as above. */
 bool flight_is_stalled(struct flight *flight, uint64_t now_ns, uint64_t limit_ns,
         flight_hook_name_fn *hook_name, char *dst, size_t bytes);
+
+/* Forgets what was seen: the worker could not run meanwhile. */
+void flight_look_anew(struct flight *flight);
 
 #endif

@@ -562,6 +562,23 @@ on_kill_timer(struct timer *timer)
     WEIR_ASSERT(r == 0);
 }
 
+/* Stopped by a signal or held by a debugger: it cannot come back, and that is nobody's fault.
+ */
+static bool
+is_held(pid_t pid)
+{
+    char path[32], text[256]; /* "PID (NAME) STATE ...", and a name is 15 bytes at the most */
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd == -1 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (fd != -1) {
+        close(fd);
+    }
+    text[n > 0 ? n : 0] = '\0';
+    const char *end = strrchr(text, ')');
+    return end != NULL && end[1] == ' ' && (end[2] == 'T' || end[2] == 't');
+}
+
 /* A loop that does not come back from a module serves nobody: its worker is replaced. */
 static void
 watch(struct crew_worker *worker, uint64_t now_ns, uint64_t limit_ns)
@@ -574,6 +591,10 @@ watch(struct crew_worker *worker, uint64_t now_ns, uint64_t limit_ns)
     if (worker->flight == NULL || worker->state == CREW_WORKER_STARTING ||
             !flight_is_stalled(worker->flight, now_ns, limit_ns, hook_name, where,
                     sizeof(where))) {
+        return;
+    }
+    if (is_held(worker->pid)) {
+        flight_look_anew(worker->flight);
         return;
     }
     worker->is_stalled = true;

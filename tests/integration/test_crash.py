@@ -4,6 +4,7 @@ F79, F126): in every hook, by a fault, an abort, an overflow of the stack or an 
 
 import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,20 @@ def test_an_endless_loop_is_found_and_named(weir, raw, hook):
     server.wait_for_line(f"is stuck in module crash, hook {hook.replace('-', ' ')}.*workers.stall_timeout", 20)
     server.wait_for_line("killed by SIG(ABRT|KILL)|ended with status", 20)
     assert is_replaced(server, raw, before)
+
+
+def test_a_worker_that_is_held_is_no_stall(weir, raw):
+    """Stopped, or under a debugger; it is one once it goes on and still does not come back."""
+    server = served(weir, stall_timeout="200ms", processes=1)
+    server.expect_error(".")
+    [worker] = workers(server)
+    with raw(server) as connection:
+        connection.send(request("/fine")).read()
+        connection.send(request("/content/loop"))
+        os.kill(worker, signal.SIGSTOP)
+        assert not eventually(lambda: "is stuck" in server.log, 0.5)
+        os.kill(worker, signal.SIGCONT)
+        server.wait_for_line("is stuck in module crash, hook content")
 
 
 def test_a_slow_job_on_a_pool_is_no_stall(weir, raw):

@@ -92,6 +92,49 @@ START_TEST(tells_a_stall_from_work)
 }
 END_TEST
 
+/* A pool's thread may work as long as it likes, but not crash as long. */
+START_TEST(sees_a_crash_that_does_not_end)
+{
+    struct flight *flight = attached();
+    flight_begin_thread(FLIGHT_POOL);
+    flight_enter(flight_entry("geo", 7), NULL);
+    char text[200];
+    for (uint64_t s = 0; s < 10; s++) {
+        ck_assert(!flight_is_stalled(flight, s * NS_PER_S, 2 * NS_PER_S, hook_name, text,
+                sizeof(text)));
+    }
+    atomic_store(&flight_here.record->signal, 11);
+    bool is_stalled = false;
+    for (uint64_t s = 10; s < 20 && !is_stalled; s++) {
+        is_stalled = flight_is_stalled(flight, s * NS_PER_S, 2 * NS_PER_S, hook_name, text,
+                sizeof(text));
+    }
+    ck_assert(is_stalled);
+    flight_leave();
+    flight_free(flight);
+}
+END_TEST
+
+START_TEST(looks_anew_when_told)
+{
+    struct flight *flight = attached();
+    flight_begin_thread(FLIGHT_LOOP);
+    flight_enter(flight_entry("geo", 7), NULL);
+    char text[200];
+    unsigned found = 0;
+    for (uint64_t s = 0; s < 100; s++) {
+        if (flight_is_stalled(flight, s * NS_PER_S, 9 * NS_PER_S, hook_name, text,
+                    sizeof(text))) {
+            flight_look_anew(flight);
+            found++;
+        }
+    }
+    ck_assert_uint_eq(found, 10);
+    flight_leave();
+    flight_free(flight);
+}
+END_TEST
+
 static void *
 work(void *context)
 {
@@ -157,6 +200,8 @@ add_tests(TCase *tests)
     tcase_add_test(tests, says_in_which_module_and_hook_a_thread_is);
     tcase_add_test(tests, gives_a_module_one_number);
     tcase_add_test(tests, tells_a_stall_from_work);
+    tcase_add_test(tests, sees_a_crash_that_does_not_end);
+    tcase_add_test(tests, looks_anew_when_told);
     tcase_add_test(tests, gives_a_thread_s_record_back_at_its_end);
     tcase_add_test(tests, believes_nothing_of_what_it_reads);
 }
