@@ -34,7 +34,7 @@ static void
 crash(struct weir_str way)
 {
     if (weir_str_eq(way, WEIR_STR("segv"))) {
-        static int *volatile nowhere; /* the compiler is not to know */
+        static int *volatile nowhere = (int *)8; /* the compiler is not to know */
         *nowhere = 0;
     } else if (weir_str_eq(way, WEIR_STR("abort"))) {
         abort();
