@@ -187,6 +187,9 @@ nth_serving(const struct crew *crew, unsigned n)
 static void
 assign(struct crew *crew)
 {
+    if (crew->is_paused) {
+        return;
+    }
     unsigned serving = crew_count(crew, CREW_WORKER_SERVING);
     for (unsigned slot = 0; slot < crew->owner_count; slot++) {
         struct crew_worker *worker = find_serving(crew, slot / crew->loops);
@@ -548,18 +551,33 @@ end_unneeded(struct crew_worker *worker)
     kill(worker->pid, SIGKILL);
 }
 
+/* A crew that serves no more has no worker left. May free it. */
+static void
+tell_empty(struct crew *crew)
+{
+    if (crew->state == CREW_FAILED) {
+        crew->master->on_failed(crew->master->context, crew, crew->exit_code);
+    } else {
+        crew->master->on_empty(crew->master->context, crew);
+    }
+}
+
 static void
 on_kill_timer(struct timer *timer)
 {
     struct crew *crew = (struct crew *)((char *)timer - offsetof(struct crew, kill_timer));
+    int r = timer_set(timer, CLOCK_NEVER);
+    WEIR_ASSERT(r == 0);
+    if (crew->workers == NULL) { /* there was nobody left whose end would have said so */
+        tell_empty(crew);
+        return;
+    }
     for (const struct crew_worker *worker = crew->workers; worker != NULL;
             worker = worker->next) {
         log_error("worker %u (generation %u, process %d) does not end: killed", worker->index,
                 crew->number, (int)worker->pid);
     }
     kill_all(crew, SIGKILL);
-    int r = timer_set(timer, CLOCK_NEVER);
-    WEIR_ASSERT(r == 0);
 }
 
 /* Stopped by a signal or held by a debugger: it cannot come back, and that is nobody's fault.
@@ -628,8 +646,10 @@ on_watch_timer(struct timer *timer)
 static void
 kill_after(struct crew *crew, uint64_t ns)
 {
-    uint64_t at_ns = clock_add_ns(clock_add_ns(loop_now_ns(crew->master->loop), ns),
-            KILL_AFTER_NS);
+    uint64_t at_ns = loop_now_ns(crew->master->loop); /* at once where nobody is left */
+    if (crew->workers != NULL) {
+        at_ns = clock_add_ns(clock_add_ns(at_ns, ns), KILL_AFTER_NS);
+    }
     int r = timer_set(&crew->kill_timer, at_ns);
     WEIR_ASSERT(r == 0);
 }
@@ -764,6 +784,7 @@ crew_go(struct crew *crew)
         worker->state = CREW_WORKER_SERVING;
         worker->serving_ns = loop_now_ns(crew->master->loop);
     }
+    (void)take_new_sockets(crew); /* TTIN may have opened some since it began */
     crew->unopened = crew->owner_count;
     assign(crew);
     watch_later(crew);
@@ -772,6 +793,7 @@ crew_go(struct crew *crew)
 void
 crew_drain(struct crew *crew, bool is_stop)
 {
+    crew->unopened = 0; /* it is not to serve any more */
     crew->state = CREW_DRAINING;
     int r = timer_set(&crew->restart_timer, CLOCK_NEVER);
     WEIR_ASSERT(r == 0);
@@ -792,6 +814,7 @@ crew_drain(struct crew *crew, bool is_stop)
 void
 crew_pause(struct crew *crew)
 {
+    crew->is_paused = true;
     for (unsigned slot = 0; slot < crew->owner_count; slot++) {
         const struct channel_slot body = { .slot = slot };
         if (crew->owners[slot] != NULL) {
@@ -804,6 +827,7 @@ crew_pause(struct crew *crew)
 void
 crew_stop(struct crew *crew, bool must_kill)
 {
+    crew->unopened = 0; /* it is not to serve any more */
     if (crew->state == CREW_STARTING || crew->state == CREW_READY) {
         crew->state = CREW_FAILED;
     } else if (crew->state == CREW_SERVING) {
@@ -831,6 +855,7 @@ crew_grow(struct crew *crew)
         if (sockets_grow(crew->listening[i], crew->plan->listeners[i].backlog,
                     crew->processes * crew->loops) != EXIT_OK) {
             crew->processes--;
+            crew_refresh(crew); /* what was opened is in the port's group already */
             return false;
         }
     }
@@ -972,10 +997,10 @@ crew_reap(struct crew *crew, pid_t pid, int status)
             crew->unopened = 0;
             crew->master->on_serving(crew->master->context, crew);
         }
-    } else if (crew->workers == NULL && crew->state == CREW_FAILED) {
-        crew->master->on_failed(crew->master->context, crew, crew->exit_code);
     } else if (crew->workers == NULL) {
-        crew->master->on_empty(crew->master->context, crew);
+        int r = timer_set(&crew->kill_timer, CLOCK_NEVER);
+        WEIR_ASSERT(r == 0);
+        tell_empty(crew);
     }
     return true;
 }

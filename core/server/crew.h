@@ -91,6 +91,7 @@ struct crew {
     unsigned owner_count;
     struct buf report;          /* what workers said was wrong, while starting */
     int exit_code;              /* of the first that failed */
+    bool is_paused;             /* WINCH: it accepts no more */
     unsigned unopened;          /* slots from which nobody accepts yet, after crew_go() */
     uint64_t restarts;          /* workers that died and were replaced */
     unsigned quick_deaths;      /* in a row */

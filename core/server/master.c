@@ -217,6 +217,9 @@ start_generation(struct master *master)
     struct crew *crew;
     code = crew_new(&master->crew_master, plan, master->generations + 1, &crew);
     if (code != EXIT_OK) {
+        for (struct crew *other = master->crews; other != NULL; other = other->next) {
+            crew_refresh(other); /* sockets that it opened are in their ports' groups already */
+        }
         return code;
     }
     if (master->state == MASTER_STARTING) {

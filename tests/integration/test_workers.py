@@ -2,9 +2,11 @@
 """Workers (DESIGN.md section 3): several processes and loops share the addresses, one that dies is
 replaced and costs nobody else anything, none outlives its master, and signals change their number."""
 
+import json
 import os
 import re
 import signal
+import socket
 import time
 
 import pytest
@@ -213,6 +215,34 @@ def test_workers_that_die_at_once_end_the_server_with_a_message(weir, raw):
             except ProcessLookupError:
                 pass
     assert server.wait_exit() == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_also_while_its_only_worker_is_away(weir, number):
+    server = serving(weir, processes=1)
+    server.expect_error("killed by SIGKILL")
+    for _ in range(3):  # so that the next one comes after a delay
+        assert eventually(lambda: workers(server))
+        os.kill(workers(server)[0], signal.SIGKILL)
+        assert eventually(lambda: not workers(server))
+    server.signal(number)
+    assert server.wait_exit() == 0
+
+
+def test_a_refused_reload_leaves_no_socket_without_a_worker(weir, raw):
+    """It had opened sockets for more workers before it was refused."""
+    server = serving(weir, processes=1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = json.loads((server.folder / "weir.json").read_text())
+        config["workers"]["processes"] = 4
+        config["servers"].append({"listen": f"127.0.0.1:{taken.getsockname()[1]}", "routes": [route("/", "b")]})
+        (server.folder / "weir.json").write_text(json.dumps(config))
+        server.expect_error(".")
+        server.signal(signal.SIGHUP)
+        server.wait_for_line("refused, generation 1 serves on")
+    for _ in range(40):
+        with raw(server) as connection:
+            assert connection.send(GET).read().body == HELLO
 
 
 def test_a_unix_socket_is_shared_by_all(weir, raw, tmp_path):
