@@ -11,7 +11,7 @@ import weir_raw
 from weir_process import eventually
 from weir_site import get, route, server
 
-PATIENT = f"{os.environ['WEIR_BUILDDIR']}/tests/support/.libs/libpatient.so"
+PATIENT = f"{os.environ['WEIR_BUILDDIR']}/contrib/examples/patient/.libs/patient.so"
 
 
 def patient(options=None, use=(), loops=1):

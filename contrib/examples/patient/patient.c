@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* A module for tests of the real binary that waits in every phase of a request and at a
- * connection's beginning, rewrites what it is asked for, and writes down what its log hook
- * saw once that has waited too. */
+/* An example of waiting: in every phase of a request, and at a connection's beginning. It also
+ * rewrites what it is asked for, and writes down what its log hook saw.
+ *
+ *     { "use": [{ "patient": { "note": "/tmp/note", "log": "1ms" } }] }
+ *
+ * Three handlers: `patient` waits for a pool's thread (weir_offload()), `patient_gate` for
+ * time to pass (weir_connection_suspend()), `patient_wall` drops connections.
+ * tests/integration/test_waits.py says what comes of it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +66,8 @@ free_work(void *data)
 
 static const struct weir_job job = { .run = run, .done = done, .free = free_work };
 
+/* What most hooks below are. Whichever phase it is in, it returns WEIR_PENDING, and done()
+ * answers in the hook's place a millisecond later. */
 static enum weir_verdict
 wait_a_little(struct weir_request *request, const void *conf)
 {
@@ -91,12 +98,14 @@ rewrite(struct weir_request *request, const void *conf)
     return wait_a_little(request, conf);
 }
 
+/* The answer is held while this waits. */
 static enum weir_verdict
 reply(struct weir_request *request, const void *conf)
 {
     return weir_filter_enable(request) < 0 ? WEIR_FAILED : wait_a_little(request, conf);
 }
 
+/* What the handler remembers of each request; zero when it begins. */
 struct steps {
     unsigned char calls;
 };
@@ -113,6 +122,7 @@ pass_patiently(struct weir_request *request, const void *conf, struct weir_filte
     return weir_filter_pass(filter, len) < 0 ? WEIR_FAILED : WEIR_NEXT;
 }
 
+/* The client has been served; at most five seconds are left to the log hooks. */
 static enum weir_verdict
 take_note(struct weir_request *request, const void *conf)
 {

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: MIT
+"""The examples of weir-modules(7) in the real server. How `patient` waits is in test_waits.py."""
+
+import os
+import select
+import subprocess
+from pathlib import Path
+
+import pytest
+from weir_process import eventually
+from weir_site import get, route, server
+
+BUILD = Path(os.environ["WEIR_BUILDDIR"])
+TEXT = "Hello, Nobody! 0123\n" * 5000  # more than one run of a filter
+
+
+def example(name):
+    return {"name": name, "path": f"{BUILD}/contrib/examples/{name}/.libs/{name}.so"}
+
+
+def looked_up(weir, options, **top):
+    return weir({"modules": ["respond", example("lookup")],
+                 "servers": [server(route("/*", "in"), use=[{"lookup": options}])], **top})
+
+
+def ask(raw, running):
+    return raw(running).send(get("/")).read()
+
+
+@pytest.mark.parametrize("name", ["lookup", "patient", "rot13"])
+def test_it_fits(name):
+    done = subprocess.run([BUILD / "weir", "abi-check", example(name)["path"]], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f'module "{name}"' in done.stdout and "safe with several event loops" in done.stdout
+
+
+def test_lookup_refuses_whom_the_file_names_and_no_other(weir, raw, tmp_path):
+    file = tmp_path / "banned"
+    file.write_text("127.0.0.11\n10.127.0.0.1\n")
+    running = looked_up(weir, str(file))
+    assert ask(raw, running).body == b"in"
+    file.write_text("10.0.0.1\r\n127.0.0.1")
+    assert ask(raw, running).status == 403
+    file.write_text("")
+    assert ask(raw, running).body == b"in"
+
+
+def test_lookup_lets_nobody_pass_when_it_cannot_read(weir, raw, tmp_path):
+    running = looked_up(weir, str(tmp_path / "none"))
+    running.expect_error("module lookup, hook access, GET /: failed: 500")
+    assert ask(raw, running).status == 500
+
+
+def test_lookup_says_what_is_wrong_with_its_file(weir):
+    running = weir({"modules": ["respond", example("lookup")],
+                    "servers": [server(use=[{"lookup": "/x" * 600}])]}, listeners=0, exit_status=78)
+    running.expect_error(".")
+    running.wait_exit()
+    assert "a path has at most 1023 bytes" in running.log
+
+
+class Slow:
+    """A file that cannot be read to its end before let_go(): a FIFO."""
+
+    def __init__(self, path):
+        self.path = path
+        os.mkfifo(path)
+
+    def hold(self):
+        """As soon as somebody reads: a descriptor that keeps him."""
+        found = []
+
+        def is_read():
+            try:
+                found.append(os.open(self.path, os.O_WRONLY | os.O_NONBLOCK))
+            except OSError:
+                return False
+            return True
+
+        assert eventually(is_read)
+        return found[0]
+
+    def let_go(self, *connections):
+        """Ends whatever reads it until all connections have an answer."""
+
+        def has_answers():
+            try:
+                os.close(os.open(self.path, os.O_WRONLY | os.O_NONBLOCK))
+            except OSError:
+                pass  # nobody reads it now
+            return all(select.select([c.socket], [], [], 0)[0] for c in connections)
+
+        assert eventually(has_answers)
+
+
+def test_lookup_answers_in_time(weir, raw, tmp_path):
+    slow = Slow(tmp_path / "banned")
+    running = looked_up(weir, {"file": str(slow.path), "within": "50ms"})
+    answer = ask(raw, running)
+    assert answer.status == 504 and answer.body == b"The list was not read in time.\n"
+    os.close(slow.hold())  # its thread comes back to nobody
+
+
+def test_lookup_answers_when_the_pool_is_busy(weir, raw, tmp_path):
+    slow = Slow(tmp_path / "banned")
+    running = looked_up(weir, {"file": str(slow.path), "within": "60s"},
+                        pools={"default": {"min": 1, "max": 1, "queue_size": 1}})
+    first, others = raw(running).send(get("/")), [raw(running) for _ in range(2)]
+    held = slow.hold()  # the pool's one thread is at work
+    for connection in others:
+        connection.send(get("/"))
+    [busy] = select.select([c.socket for c in others], [], [], first.socket.gettimeout())[0]
+    others.sort(key=lambda connection: connection.socket is not busy)
+    answer = others[0].read()
+    assert answer.status == 503 and answer.field("Retry-After") == "1"
+    os.close(held)
+    slow.let_go(first, others[1])
+    assert first.read().body == others[1].read().body == b"in"
+
+
+def turned(weir, folder):
+    (folder / "www").mkdir()
+    (folder / "www/a.txt").write_text(TEXT)
+    (folder / "www/a.json").write_text(TEXT)
+    return weir({"modules": ["static", example("rot13")],
+                 "servers": [server({"handle": {"static": str(folder / "www")}}, use=["rot13"])]})
+
+
+def test_rot13_turns_texts(weir, raw, tmp_path):
+    answer = raw(turned(weir, tmp_path)).send(get("/a.txt")).read()
+    assert answer.body.decode() == TEXT.replace("Hello, Nobody", "Uryyb, Abobql")
+    assert answer.field("Content-Length") is None and answer.field("ETag").startswith("W/")
+
+
+def test_rot13_leaves_all_else(weir, raw, tmp_path):
+    answer = raw(turned(weir, tmp_path)).send(get("/a.json")).read()
+    assert answer.body.decode() == TEXT and answer.field("Content-Length") == str(len(TEXT))
+
+
+def test_rot13_feels_a_slow_reader(weir, raw, tmp_path):
+    """Ten answers that nobody reads for a while arrive whole."""
+    connection = raw(turned(weir, tmp_path)).send(get("/a.txt") * 10)
+    assert all(len(connection.read().body) == len(TEXT) for _ in range(10))
