@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The examples of weir-modules(7) in the real server. How `patient` waits is in test_waits.py."""
+"""weir-modules(7) and its examples in the real server. How `patient` waits is in test_waits.py."""
 
 import os
 import select
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from weir_process import eventually
 from weir_site import get, route, server
 
-BUILD = Path(os.environ["WEIR_BUILDDIR"])
+BUILD, SOURCE = Path(os.environ["WEIR_BUILDDIR"]), Path(os.environ["WEIR_SRCDIR"])
 TEXT = "Hello, Nobody! 0123\n" * 5000  # more than one run of a filter
 
 
@@ -25,6 +26,20 @@ def looked_up(weir, options, **top):
 
 def ask(raw, running):
     return raw(running).send(get("/")).read()
+
+
+def test_the_module_of_the_guide_works(weir, raw, tmp_path):
+    page = (SOURCE / "conf/weir-modules.7").read_text()
+    code = page.split("\n.nf\n", 1)[1].split("\n.fi\n", 1)[0]
+    for roff, c in ((r"\(dq", '"'), (r"\-", "-"), (r"\e", "\\")):
+        code = code.replace(roff, c)
+    (tmp_path / "hello.c").write_text(code + "\n")
+    subprocess.run([*shlex.split(os.environ.get("CC", "cc")), "-shared", "-fPIC", "-fvisibility=hidden", "-Wall",
+                    "-Wextra", "-Werror", f"-I{SOURCE}/core/include", "hello.c", "-o", "hello.so",
+                    f"-L{BUILD}/.libs", "-lweir", "-Wl,-z,defs"], cwd=tmp_path, check=True)
+    running = weir({"modules": [{"name": "hello", "path": str(tmp_path / "hello.so")}],
+                    "servers": [server({"handle": "hello"})]})
+    assert ask(raw, running).body == b"Hello 127.0.0.1"
 
 
 @pytest.mark.parametrize("name", ["lookup", "patient", "rot13"])
