@@ -22,10 +22,21 @@ is_changeable(const struct weir_request *request)
     return request->reply.state != REPLY_COMMITTED;
 }
 
+void
+reply_drop_source(struct weir_request *request)
+{
+    struct reply_source *source = request->reply.source;
+    request->reply.source = NULL;
+    if (source != NULL) {
+        source->drop(source);
+    }
+}
+
 static void
 clear(struct weir_request *request)
 {
     struct reply *reply = &request->reply;
+    reply_drop_source(request);
     slice_queue_fini(&reply->queue);
     reply->state = REPLY_NONE;
     reply->field_count = 0;
@@ -325,7 +336,34 @@ weir_reply_end(struct weir_request *request)
         return -EINVAL;
     }
     reply->ended = true;
+    reply_drop_source(request);
     return 0;
+}
+
+void
+reply_settle(struct weir_request *request)
+{
+    if (request->reply.source == NULL) {
+        weir_reply_end(request);
+    }
+}
+
+bool
+reply_fill(struct weir_request *request)
+{
+    struct reply *reply = &request->reply;
+    return reply->source != NULL && !reply->is_broken && reply_room(request) > 0 &&
+            reply->source->fill(reply->source, request);
+}
+
+int
+reply_take(struct weir_request *request, struct slice_queue *from, uint64_t bytes)
+{
+    struct reply *reply = &request->reply;
+    uint64_t before = reply->queue.bytes;
+    int r = slice_queue_move(from, &reply->queue, bytes);
+    reply->written_bytes += reply->queue.bytes - before;
+    return r;
 }
 
 int

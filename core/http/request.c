@@ -202,6 +202,7 @@ request_end(struct weir_request *request, enum request_end end)
 {
     request->end = end;
     request->transport = NULL;
+    reply_drop_source(request);
     request->engine->handler->end(request);
 }
 

@@ -86,6 +86,16 @@ struct reply_field {
     enum field_id id;
 };
 
+/* Goes on filling an answer after the hook that began it has returned: another request's answer
+ * (module/internal.c). Embedded in its owner. */
+struct reply_source {
+    /* There is room in the answer: puts in what is there (reply_take()), and ends it when that
+     * was all. True when anything changed. */
+    bool (*fill)(struct reply_source *source, struct weir_request *request);
+    /* The answer is done with, or begun anew: the request is not to be touched any more. */
+    void (*drop)(struct reply_source *source);
+};
+
 struct reply {
     enum reply_state state;
     uint16_t status;
@@ -101,14 +111,15 @@ struct reply {
     bool is_representation; /* http/representation.h settles conditions and ranges */
     uint32_t beginnings;    /* of weir_reply_begin(): whether it was begun anew */
     uint32_t field_count, field_capacity;
-    struct reply_field *fields; /* inline, then the arena's */
-    uint64_t length_bytes;      /* declared; LENGTH_UNKNOWN */
-    uint64_t written_bytes;     /* put into the queue so far */
-    uint64_t mark_bytes;        /* writers wait above it; reply_room() */
-    struct slice_queue queue;   /* what modules wrote */
-    struct slice_queue *wire;   /* what leaves: &queue, or behind the body filters */
-    bool wire_ended;            /* with filters: nothing follows in `wire` */
-    struct weir_str trailers;   /* field lines, in the arena */
+    struct reply_field *fields;  /* inline, then the arena's */
+    uint64_t length_bytes;       /* declared; LENGTH_UNKNOWN */
+    uint64_t written_bytes;      /* put into the queue so far */
+    uint64_t mark_bytes;         /* writers wait above it; reply_room() */
+    struct reply_source *source; /* borrowed; NULL: hooks alone write */
+    struct slice_queue queue;    /* what modules wrote */
+    struct slice_queue *wire;    /* what leaves: &queue, or behind the body filters */
+    bool wire_ended;             /* with filters: nothing follows in `wire` */
+    struct weir_str trailers;    /* field lines, in the arena */
     struct reply_field inlined[REPLY_FIELDS_INLINE];
 };
 
@@ -121,8 +132,10 @@ struct weir_request {
     const struct http_limits *limits; /* borrowed: those in force; the route's, once known */
     const struct http_timeouts *timeouts; /* borrowed: likewise */
     const void *origin;                   /* borrowed: where it came in; the handler knows */
-    struct addr_ip peer;                  /* the socket's other end */
-    uint64_t began_ns;                    /* monotonic: the first byte of its head */
+    uint8_t depth;       /* 0: a client sent it; else how many internal requests deep it is */
+    bool is_marked_only; /* an internal one that only routes marked so may answer */
+    struct addr_ip peer; /* the socket's other end */
+    uint64_t began_ns;   /* monotonic: the first byte of its head */
 
     /* The message. */
     struct arena arena;
@@ -153,7 +166,8 @@ struct weir_request {
     uint64_t reply_at;         /* the transport's: where in its output the answer begins */
     uint64_t reply_left_ns;    /* monotonic: when its first byte was given to the transport */
     uint64_t sent_bytes;       /* of the answer, what the client was sent; when it has ended */
-    struct file_finding *findings; /* module/file_find.c: files asked for, in the arena */
+    struct file_finding *findings;   /* module/file_find.c: files asked for, in the arena */
+    struct weir_internal *internals; /* module/internal.c: what it has asked the server for */
 
     struct head_reader reader; /* used while the head is read */
 };
@@ -202,6 +216,20 @@ uint64_t request_body_room(const struct weir_request *request);
 
 /* Room for what modules write, in bytes; 0: they wait. Both are small while memory is tight. */
 uint64_t reply_room(const struct weir_request *request);
+
+/* The hook that answered will not be called again: ends the answer, unless a source goes on
+ * filling it. */
+void reply_settle(struct weir_request *request);
+
+/* Lets the source, if any, fill the answer. True when anything changed. */
+bool reply_fill(struct weir_request *request);
+
+/* Moves the first `bytes` of `from` to the end of the answer's body. Returns 0 or -ENOMEM. */
+WEIR_MUST_USE int reply_take(struct weir_request *request, struct slice_queue *from,
+        uint64_t bytes);
+
+/* Parts with the source, if any. */
+void reply_drop_source(struct weir_request *request);
 
 /* The reply may leave: the handler's hooks have seen it. */
 void reply_commit(struct weir_request *request);

@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "module/course_parts.h"
 #include "module/figures.h"
+#include "module/internal.h"
 #include "observe/flight.h"
 #include "observe/log.h"
 
@@ -186,6 +187,7 @@ course_run(struct weir_request *request)
     do {
         has_moved = course_flow_body(request);
         has_moved |= course_ask(request);
+        has_moved |= reply_fill(request);
         has_moved |= course_reply(request);
     } while (has_moved);
 }
@@ -217,11 +219,14 @@ course_end(struct weir_request *request)
         in->error = -ECONNRESET;
     }
     request->is_gone |= request->end != REQUEST_END_COMPLETE;
+    internal_drop_all(request);
     course_stop_asking(request);
     course_stop_replying(request);
     course_stop_filters(request, &course->body_filters);
     course_stop_filters(request, &course->reply_filters);
     log_misdeeds(request);
-    figures_count_request(course_map_of(request)->figures, request);
+    if (request->depth == 0) {
+        figures_count_request(course_map_of(request)->figures, request);
+    }
     course_begin_log(request);
 }

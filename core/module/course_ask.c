@@ -93,8 +93,7 @@ take_verdict(struct weir_request *request, struct course *course, enum weir_verd
             course_answer_fault(request, entry, "said that it answered, but did not: 500");
             return;
         }
-        /* It is not called again, so nothing can follow. */
-        weir_reply_end(request);
+        reply_settle(request); /* it is not called again */
         course->asker = ASKER_DONE;
         return;
     case WEIR_PENDING:

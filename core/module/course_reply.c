@@ -94,7 +94,7 @@ take_verdict(struct weir_request *request, struct course *course,
         return false;
     }
     if (course->is_replacing) {
-        weir_reply_end(request); /* what begins an answer here must also end it */
+        reply_settle(request); /* what begins an answer here must also end it */
         course->is_replacing = false;
     }
     return true;
@@ -140,7 +140,7 @@ commit(struct weir_request *request, struct course *course)
         course->enabled = NULL; /* filters were for the representation */
     }
     bool has_filters = course_has_reply_filters(course);
-    request->reply.hides_length = has_filters && reply_is_bodiless(request);
+    request->reply.hides_length |= has_filters && reply_is_bodiless(request);
     if (has_filters && !reply_is_bodiless(request) && course_set_reply_filters(request) < 0) {
         course->reply_filters.first = NULL;
         request->reply.wire = &request->reply.queue;

@@ -258,7 +258,8 @@ map_server(const struct course_map *map, struct weir_request *request)
     request->server_name = site->name;
     request->limits = &site->settings.limits;
     request->timeouts = &site->settings.timeouts;
-    if (client_find(&site->settings.trust, request, &request->client) < 0 &&
+    if (request->depth == 0 &&
+            client_find(&site->settings.trust, request, &request->client) < 0 &&
             request->refusal == HEAD_ACCEPTED) {
         request->refusal = HEAD_BAD_CLIENT;
     }
@@ -325,13 +326,14 @@ map_route(const struct course_map *map, struct weir_request *request)
                                                 : WEIR_STR("http/2"),
         .client = request->client,
         .peer = request->peer,
+        .is_internal = request->depth > 0,
         .header = ask_header,
         .query = ask_query,
         .variable = ask_variable,
     };
     struct route_match match;
     const struct site_route *route = site_route_find(place->server->site, &asked, &match);
-    if (route == NULL) {
+    if (route == NULL || (request->is_marked_only && !route->is_internal)) {
         return NULL;
     }
     place->route = route;

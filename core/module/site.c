@@ -754,9 +754,12 @@ build_route(struct builder *builder, const struct plan_route *plan, struct site_
     struct site_route *route = &routes[id];
     const struct config_value *where = plan->where;
     const struct site_route *parent = plan->parent == UINT32_MAX ? NULL : &routes[plan->parent];
+    const struct config_value *internal = config_find_name(where, "internal");
     *route = (struct site_route){ .id = id,
         .name = route_name(builder, where),
         .parent = parent,
+        .is_internal = (parent != NULL && parent->is_internal) ||
+                (internal != NULL && internal->kind == CONFIG_TRUE),
         .where = where,
         .settings = parent != NULL ? parent->settings : server->settings,
         .uses = parent != NULL ? parent->uses : server->uses };

@@ -115,6 +115,7 @@ struct site_route {
     uint32_t id;                     /* its index in the server's routes */
     struct weir_str name;            /* given, or its first pattern, or "*" */
     const struct site_route *parent; /* NULL: of the server */
+    bool is_internal;                /* it or one around it: only internal requests get there */
     const struct config_value *where;
     struct site_settings settings;
     struct site_uses uses;   /* all layers summed */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <weir/internal.h>
 #include <weir/template.h>
 
 struct access_log_conf {
@@ -101,7 +102,7 @@ static enum weir_verdict
 log_request(struct weir_request *request, const void *conf_)
 {
     const struct access_log_conf *conf = conf_;
-    if (!is_wanted(request, conf)) {
+    if (weir_request_depth(request) > 0 || !is_wanted(request, conf)) {
         return WEIR_NEXT;
     }
     struct weir_str line = { NULL, 0 };
