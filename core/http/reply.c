@@ -16,6 +16,11 @@
 #define FIELDS_MAX   256u
 #define TRAILERS_MAX 65536u
 
+/* A shorter run that a source hands over is copied, to share a block with its neighbours:
+ * moved, a few bytes a turn would each hold a block of their own for as long as the client is
+ * slow. */
+#define COPIED_BYTES 1024u
+
 static bool
 is_changeable(const struct weir_request *request)
 {
@@ -361,7 +366,20 @@ reply_take(struct weir_request *request, struct slice_queue *from, uint64_t byte
 {
     struct reply *reply = &request->reply;
     uint64_t before = reply->queue.bytes;
-    int r = slice_queue_move(from, &reply->queue, bytes);
+    int r = 0;
+    while (r == 0 && bytes > 0) {
+        const struct slice *front = slice_queue_at(from, 0);
+        uint64_t len = front->len < bytes ? front->len : bytes;
+        if (front->kind == SLICE_BYTES && front->hold != NULL && len < COPIED_BYTES) {
+            r = slice_queue_append(&reply->queue, weir_str_make(front->ptr, (size_t)len));
+            if (r == 0) {
+                slice_queue_consume(from, len);
+            }
+        } else {
+            r = slice_queue_move(from, &reply->queue, len);
+        }
+        bytes -= len;
+    }
     reply->written_bytes += reply->queue.bytes - before;
     return r;
 }
@@ -494,6 +512,7 @@ weir_reply_replace_body(struct weir_request *request, struct weir_str type,
     for (size_t i = 0; i < sizeof(describing) / sizeof(describing[0]); i++) {
         weir_reply_remove(request, describing[i]);
     }
+    reply_drop_source(request);
     slice_queue_fini(&reply->queue);
     reply->ended = reply->is_broken = reply->is_representation = reply->is_own = false;
     reply->length_bytes = LENGTH_UNKNOWN;
