@@ -23,6 +23,7 @@ struct figures;
 struct generation;
 struct pools;
 struct wait_table;
+struct weir_port;
 
 /* Requests of a loop that have ended and whose log hooks wait. All zero at first. */
 struct course_logs {
@@ -53,6 +54,7 @@ struct course_map {
     struct pools *pools;                 /* borrowed; NULL: no hook can offload */
     struct figures *figures;             /* borrowed; NULL: nothing is counted */
     struct course_logs logs;
+    struct weir_port *ports; /* those open on this loop (module/port.c) */
 };
 
 /* The map of the request's engine. */
@@ -82,6 +84,12 @@ struct course_wait {
  * when the request waits already or the phase cannot wait, and `wait` is not used. */
 WEIR_MUST_USE enum weir_verdict course_wait_for(struct weir_request *request,
         struct course_wait *wait, weir_request_fn *resume);
+
+/* Whether the hook that runs is one that reads the body and writes the answer. */
+bool course_may_answer(const struct weir_request *request);
+
+/* For the log, where no hook is to be named: method and target of the request, and `what`. */
+void course_log_request(const struct weir_request *request, const char *what);
 
 /* The wait that the function which runs now resumes from, or is aborted at. */
 struct course_wait *course_awaited(const struct weir_request *request);

@@ -97,10 +97,9 @@ course_call_quiet(struct weir_request *request, struct hook_wait *slot, uint16_t
     return WEIR_NEXT;
 }
 
-/* A line in the log that names module and hook; and one where no hook is to be named. */
+/* A line in the log that names module and hook (course_log_request() names none). */
 void course_log_fault(const struct weir_request *request, const struct chain_entry *entry,
         const char *what);
-void course_log_request(const struct weir_request *request, const char *what);
 
 /* The core answers in the modules' place. An answer whose head has left can only be cut. */
 void course_answer(struct weir_request *request, unsigned status);

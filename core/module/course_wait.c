@@ -86,10 +86,10 @@ wait_for(struct weir_request *request, enum hook_wait_kind kind, weir_request_fn
     return WEIR_PENDING;
 }
 
-/* Only whoever answers reads the body and writes the answer. */
-static bool
-is_asked(const struct course *course)
+bool
+course_may_answer(const struct weir_request *request)
 {
+    const struct course *course = course_of(request);
     return course->calling != NULL && course->slot == &course->ask_wait &&
             course->calling->phase != WEIR_ON_LOG;
 }
@@ -98,15 +98,15 @@ enum weir_verdict
 weir_body_wait(struct weir_request *request, weir_request_fn *resume)
 {
     request->in.wanted = true;
-    return is_asked(course_of(request)) ? wait_for(request, HOOK_WAIT_BODY, resume, NULL)
-                                        : WEIR_FAILED;
+    return course_may_answer(request) ? wait_for(request, HOOK_WAIT_BODY, resume, NULL)
+                                      : WEIR_FAILED;
 }
 
 enum weir_verdict
 weir_reply_wait(struct weir_request *request, weir_request_fn *resume)
 {
-    return is_asked(course_of(request)) ? wait_for(request, HOOK_WAIT_ROOM, resume, NULL)
-                                        : WEIR_FAILED;
+    return course_may_answer(request) ? wait_for(request, HOOK_WAIT_ROOM, resume, NULL)
+                                      : WEIR_FAILED;
 }
 
 enum weir_verdict

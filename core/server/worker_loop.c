@@ -14,6 +14,7 @@
 #include "event/loop.h"
 #include "event/signal.h"
 #include "http/file_cache.h"
+#include "module/port.h"
 #include "module/wait.h"
 #include "net/listener.h"
 #include "observe/flight.h"
@@ -219,6 +220,7 @@ drain(struct worker_loop *loop, uint64_t timeout_ns, bool is_stop)
         loop->is_draining = true;
         loop->drain_until_ns = until_ns;
         drain_doors(loop);
+        ports_drain(&loop->map);
         if (loop->index == 0) {
             log_info("draining: no new connections");
         }
