@@ -919,7 +919,9 @@ on_death_while_serving(struct crew *crew, const struct crew_worker *worker, int 
     }
     crew->quick_deaths = was_quick && !was_asked ? crew->quick_deaths + 1 : 0;
     crew->restarts++;
-    if (crew->quick_deaths >= QUICK_DEATHS_MAX && crew->number == 1) {
+    /* As long as others serve, one that cannot be replaced is no reason to end them. */
+    if (crew->quick_deaths >= QUICK_DEATHS_MAX && crew->number == 1 &&
+            crew_count(crew, CREW_WORKER_SERVING) == 0) {
         crew->exit_code = EXIT_RUNTIME;
         log_error("workers die as soon as they serve, and there is no earlier generation to "
                   "return to: giving up");

@@ -642,8 +642,8 @@ on_signal(void *context, int signo)
         return;
     default:
         log_warn(
-                "SIG%s: the upgrade of a running binary is not in this build; install it, then "
-                "reload (HUP): new workers run it",
+                "SIG%s: the upgrade of a running server is not in this build: restart it after "
+                "another version was installed",
                 sigabbrev_np(signo));
         return;
     }
@@ -662,8 +662,8 @@ raise_descriptors(void)
     }
 }
 
-/* Its name rather than the file that runs: what is installed under it later is what later
- * workers are. */
+/* Its name rather than the file that runs, so that later workers are what is installed under it
+ * then; one of another version refuses to start. */
 static int
 find_program(struct master *master)
 {

@@ -66,7 +66,7 @@ struct worker {
     struct mailbox *mailbox; /* owned: from the other loops */
     struct timer figures_timer;
     uint64_t max_requests;
-    bool has_started, is_ending, asked_to_recycle;
+    bool has_started, is_ending;
     int exit_code;
 };
 
@@ -167,8 +167,12 @@ on_farewell(struct letter *letter)
 {
     struct farewell *farewell = (struct farewell *)((char *)letter -
             offsetof(struct farewell, letter));
-    farewell->worker->finished++;
+    struct worker *worker = farewell->worker;
     free(farewell);
+    /* Until the last of them has ended the master is listened to. */
+    if (++worker->finished == worker->loop_count) {
+        loop_stop(worker->loop);
+    }
 }
 
 /* On whichever loop it is. */
@@ -347,6 +351,7 @@ start(struct worker *worker)
     if (code != EXIT_OK) {
         worker->exit_code = code;
         end(worker, WORKER_ORDER_STOP, 0, true);
+        loop_stop(worker->loop); /* a loop without a thread says no farewell */
         return;
     }
     say(worker, CHANNEL_READY, NULL, 0);

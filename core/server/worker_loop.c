@@ -175,8 +175,11 @@ finish(struct worker_loop *loop)
     timer_cancel(&loop->drain_timer);
     close_doors(loop);
     engine_stop(&loop->engine, true);
+    if (loop->index !=
+            0) { /* the first is the main thread's, who ends it when all have ended */
+        loop_stop(loop->loop);
+    }
     loop->on_finished(loop->context, loop);
-    loop_stop(loop->loop);
 }
 
 static void

@@ -73,7 +73,8 @@ struct worker_loop {
 
     /* On this loop. */
     void (*on_opened)(void *context, uint32_t slot); /* it accepts from that slot */
-    void (*on_finished)(void *context, struct worker_loop *loop); /* it leaves loop_run() */
+    void (*on_finished)(void *context,
+            struct worker_loop *loop); /* all but the first leave loop_run() */
     void *context;
 };
 

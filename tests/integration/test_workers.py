@@ -229,6 +229,17 @@ def test_it_stops_also_while_its_only_worker_is_away(weir, number):
     assert server.wait_exit() == 0
 
 
+def test_int_is_now_also_when_some_loops_have_drained(weir, raw):
+    server = serving(weir, processes=1, loops=4)
+    held = raw(server).send(GET + GET[:10])  # on one of the loops; the others have nothing to wait for
+    assert held.read().body == HELLO
+    server.signal(signal.SIGTERM)
+    assert eventually(lambda: server.log.count("every answer was sent") == 3)
+    server.signal(signal.SIGINT)
+    assert server.wait_exit() == 0
+    assert "does not end" not in server.log
+
+
 def test_a_refused_reload_leaves_no_socket_without_a_worker(weir, raw):
     """It had opened sockets for more workers before it was refused."""
     server = serving(weir, processes=1)
