@@ -193,7 +193,15 @@ read_start(int fd, char *dst, size_t bytes, bool may_block)
     return (ssize_t)done;
 }
 
-/* The file with its bytes in memory, all of one state. */
+/* Answers may be sent from the descriptor, which is the file's from now on. */
+static void
+keep_open(struct weir_file *file, int fd)
+{
+    file->fd = fd;
+    file->hold.check = check_unchanged;
+}
+
+/* The file with its bytes in memory, all of one state. Takes `fd` over when it keeps it. */
 static int
 load_small(const struct file_terms *terms, int fd, struct stat *st, bool may_block,
         struct weir_file **out)
@@ -228,6 +236,8 @@ load_small(const struct file_terms *terms, int fd, struct stat *st, bool may_blo
             /* It does not stand still: what was read is served this once, as such. */
             file->identity.size = (uint64_t)n;
             file->is_racy = file->is_fleeting = true;
+        } else if (bytes > FILE_OPEN_MIN_BYTES) {
+            keep_open(file, fd);
         }
         file->kind = WEIR_FILE_REGULAR;
         file->body = weir_str_make(body, (size_t)n);
@@ -246,7 +256,9 @@ load_regular(const struct file_lookup *lookup, const struct file_terms *terms, i
     }
     if ((uint64_t)st->st_size <= FILE_BODY_MAX_BYTES) {
         int r = load_small(terms, fd, st, lookup->may_block, out);
-        close(fd);
+        if (r < 0 || (*out)->fd == -1) {
+            close(fd);
+        }
         return r;
     }
     struct weir_file *file = new_file(terms, 0);
@@ -256,8 +268,7 @@ load_regular(const struct file_lookup *lookup, const struct file_terms *terms, i
     }
     file->kind = WEIR_FILE_REGULAR;
     file->identity = identity_of(st);
-    file->fd = fd;
-    file->hold.check = check_unchanged;
+    keep_open(file, fd);
     *out = file;
     return 0;
 }

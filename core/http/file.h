@@ -15,8 +15,13 @@
 #include "http/file_open.h"
 #include "http/request.h"
 
-/* Files up to here are kept in memory, and their descriptor is closed. */
-#define FILE_BODY_MAX_BYTES 32768u
+/* Files up to here are kept in memory. */
+#define FILE_BODY_MAX_BYTES 65536u
+
+/* The descriptors of files above this are kept too: a file that large costs the kernel less
+ * sent from its own pages than from ours. A part of it is sent from memory, in the packet of
+ * the head (64 KiB: 12 against 16 us of CPU; 1 KiB of it: 4 calls fewer). */
+#define FILE_OPEN_MIN_BYTES 32768u
 
 #define FILE_FIELDS     4
 #define FILE_ETAG_BYTES 48
@@ -37,7 +42,7 @@ struct weir_file {
     enum weir_file_kind kind;
     int error;
     struct file_identity identity;
-    int fd;               /* owned; of a regular file that is not in memory, else -1 */
+    int fd;               /* owned; of a regular file above FILE_OPEN_MIN_BYTES, else -1 */
     struct weir_str body; /* .ptr NULL when it is not in memory */
     bool is_racy;     /* changed so shortly before it was read that it may have changed after,
                        * within what its time can tell */
@@ -52,6 +57,8 @@ struct weir_file {
     /* The cache's. */
     bool is_kept, was_used;
     uint64_t fresh_until_ns;
+    uint64_t warm_until_ns; /* its beginning was found in the kernel's cache, */
+    uint64_t warm_bytes;    /* up to here; until then nobody looks again */
     struct weir_file *newer, *older;
 };
 

@@ -625,6 +625,26 @@ file_cache_warm(struct file_cache *cache, const struct weir_file *file, uint64_t
     return 0;
 }
 
+bool
+file_cache_is_warm(struct file_cache *cache, const struct weir_file *file_, uint64_t offset,
+        uint64_t bytes)
+{
+    struct weir_file *file = (struct weir_file *)(uintptr_t)
+            file_; /* but for the cache's part */
+    uint64_t now_ns = loop_now_ns(cache->loop);
+    if (offset == 0 && bytes <= file->warm_bytes && now_ns < file->warm_until_ns) {
+        return true;
+    }
+    if (!file_is_warm(file, offset, bytes)) {
+        return false;
+    }
+    if (offset == 0) {
+        file->warm_bytes = bytes;
+        file->warm_until_ns = clock_add_ns(now_ns, cache->settings.fresh_ns);
+    }
+    return true;
+}
+
 static uint64_t
 descriptor_share(void)
 {

@@ -27,7 +27,7 @@ struct file_load;
 struct file_cache_settings {
     uint64_t entries_max;
     uint64_t bytes_max;       /* of memory, bodies included */
-    uint64_t descriptors_max; /* of files that are not in memory */
+    uint64_t descriptors_max; /* of large files */
     uint64_t fresh_ns;        /* how long an entry is believed */
     enum file_way way;        /* at most; what the kernel lacks is not used */
 };
@@ -102,6 +102,11 @@ WEIR_MUST_USE int file_cache_list(struct file_cache *cache, struct weir_root *ro
         struct weir_str path, struct file_waiter *waiter);
 WEIR_MUST_USE int file_cache_warm(struct file_cache *cache, const struct weir_file *file,
         uint64_t offset, uint64_t bytes, struct file_waiter *waiter);
+
+/* As file_is_warm(), which is not asked again for a second about the beginning of a file: what
+ * was just sent is not what the kernel gives up first. */
+bool file_cache_is_warm(struct file_cache *cache, const struct weir_file *file, uint64_t offset,
+        uint64_t bytes);
 
 /* Waits no more; not waiting: nothing. */
 void file_waiter_leave(struct file_waiter *waiter);

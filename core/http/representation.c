@@ -7,7 +7,7 @@
 
 #include "base/assert.h"
 #include "http/conditional.h"
-#include "http/file.h"
+#include "http/file_cache.h"
 #include "http/range.h"
 
 /* ---- the request's fields ---------------------------------------------------------------- */
@@ -355,6 +355,20 @@ weir_reply_representation(struct weir_request *request)
     return 0;
 }
 
+/* From disk: what is not in memory, and what goes faster that way and need not be waited for.
+ */
+static bool
+is_sent_from_disk(const struct weir_request *request, const struct weir_file *file)
+{
+    if (file->fd == -1 || file->body.ptr == NULL) {
+        return file->fd != -1;
+    }
+    bool is_whole = request->head.first[FIELD_RANGE] == 0 &&
+            request->head.method != METHOD_HEAD;
+    return is_whole && request->engine->files != NULL &&
+            file_cache_is_warm(request->engine->files, file, 0, file->identity.size);
+}
+
 enum weir_verdict
 weir_reply_with_file(struct weir_request *request, unsigned status,
         const struct weir_file *file)
@@ -367,9 +381,9 @@ weir_reply_with_file(struct weir_request *request, unsigned status,
     memcpy(reply->fields, file->fields, sizeof(file->fields));
     reply->field_count = FILE_FIELDS;
     struct hold *hold = (struct hold *)(uintptr_t)&file->hold;
-    struct slice slice = file->body.ptr != NULL
-            ? slice_of(hold, file->body)
-            : slice_of_file(hold, file->fd, 0, file->identity.size);
+    struct slice slice = is_sent_from_disk(request, file)
+            ? slice_of_file(hold, file->fd, 0, file->identity.size)
+            : slice_of(hold, file->body);
     if (slice_queue_push(&reply->queue, slice) < 0) {
         return WEIR_FAILED;
     }

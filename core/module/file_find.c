@@ -167,14 +167,15 @@ static enum weir_verdict
 warm(struct weir_request *request, struct weir_root *root, struct weir_str path,
         weir_request_fn *resume, const struct weir_file *file, struct file_finding *finding)
 {
-    if (file->fd == -1 || request_sent_method(request) == METHOD_HEAD ||
+    if (file->fd == -1 || file->body.ptr != NULL ||
+            request_sent_method(request) == METHOD_HEAD ||
             (finding != NULL && finding->is_warm)) {
         return WEIR_NEXT;
     }
     uint64_t size = file->identity.size;
     uint64_t from = first_byte(request, size);
     uint64_t bytes = size - from < WARM_BYTES ? size - from : WARM_BYTES;
-    if (file_is_warm(file, from, bytes)) {
+    if (file_cache_is_warm(request->engine->files, file, from, bytes)) {
         return WEIR_NEXT;
     }
     if (finding == NULL) {

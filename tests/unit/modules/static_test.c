@@ -744,6 +744,37 @@ START_TEST(never_mixes_the_states_of_a_file)
 }
 END_TEST
 
+/* Large enough to be sent from disk, small enough to be in memory too. */
+START_TEST(sends_parts_of_a_middling_file_from_memory)
+{
+    enum {
+        BYTES = FILE_OPEN_MIN_BYTES + 1000
+    };
+    struct site site;
+    site_init(&site, PLAIN, 0);
+    struct file_rig *files = &site.files;
+    tree_file(&site.tree, "www/mid.bin", big, BYTES);
+    struct rig_answer answer = file_rig_ask(files, GET("/mid.bin"), 0);
+    ck_assert(weir_str_eq(answer.body, weir_str_make(big, BYTES)));
+    ck_assert_uint_eq(files->cache->descriptors, 1);
+
+    char path[128];
+    tree_full(&site.tree, "www/mid.bin", path, sizeof(path));
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    ck_assert_int_eq(pwrite(fd, "xxxx", 4, 100), 4);
+    close(fd);
+    answer = file_rig_ask(files, WITH("/mid.bin", "Range: bytes=98-107"), 0);
+    ck_assert_uint_eq(answer.status, 206);
+    ck_assert_msg(weir_str_eq(answer.body, weir_str_make(big + 98, 10)), "of its own state");
+    answer = file_rig_ask(files, GET("/mid.bin"), 0);
+    ck_assert_msg(!answer.is_complete && answer.body.len == 0, "the disk's is another state");
+    rig_pass(&files->rig, 1.1);
+    answer = file_rig_ask(files, WITH("/mid.bin", "Range: bytes=98-107"), 0);
+    ck_assert(weir_str_eq(weir_str_make(answer.body.ptr + 2, 4), WEIR_STR("xxxx")));
+    site_fini(&site);
+}
+END_TEST
+
 START_TEST(follows_a_root_that_is_switched)
 {
     struct site site;
@@ -990,6 +1021,7 @@ add_tests(TCase *tests)
     tcase_add_test(tests, says_weakly_what_may_still_change);
     tcase_add_test(tests, never_says_a_time_after_the_date);
     tcase_add_loop_test(tests, never_mixes_the_states_of_a_file, 0, LENGTH(changes));
+    tcase_add_test(tests, sends_parts_of_a_middling_file_from_memory);
     tcase_add_loop_test(tests, follows_a_root_that_is_switched, FILE_WAY_WALK,
             FILE_WAY_CACHED + 1);
     tcase_add_loop_test(tests, says_403_for_a_file_it_may_not_read, FILE_WAY_WALK,
