@@ -439,31 +439,63 @@ accepts_html(const struct weir_request *request)
     return false;
 }
 
+static char *
+put(char *at, struct weir_str text)
+{
+    if (text.len > 0) {
+        memcpy(at, text.ptr, text.len);
+    }
+    return at + text.len;
+}
+
+#define STATUS_DIGITS 3u
+
+static char *
+put_status(char *at, unsigned status, struct weir_str reason)
+{
+    at += num_format_u64(at, status);
+    *at++ = ' ';
+    return put(at, reason);
+}
+
 /* Never fails for want of memory: the answer then goes out without a body. */
 static void
 write_error_body(struct weir_request *request, unsigned status)
 {
-    struct weir_str reason = status_reason(status);
     bool is_html = request->refusal == HEAD_ACCEPTED && accepts_html(request);
-    struct buf body;
-    buf_init(&body, 4096);
-    int r = is_html
-            ? buf_printf(&body,
-                      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-                      "<title>%u %.*s</title>\n<style>body{font:1.1rem/1.5 system-ui,sans-serif;"
-                      "max-width:34rem;margin:15vh auto;padding:0 1rem;color:#345}h1{font-size:"
-                      "1.6rem}</style></head>\n<body><h1>%u %.*s</h1></body></html>\n",
-                      status, WEIR_STR_ARG(reason), status, WEIR_STR_ARG(reason))
-            : buf_printf(&body, "%u %.*s\n", status, WEIR_STR_ARG(reason));
-    struct weir_str type = is_html ? WEIR_STR("text/html; charset=utf-8")
-                                   : WEIR_STR("text/plain; charset=utf-8");
-    struct slice slice;
-    if (r == 0 && weir_reply_add(request, WEIR_STR("Content-Type"), type) == 0 &&
-            slice_copy(buf_str(&body), &slice) == 0) {
-        r = push(request, slice);
+    struct weir_str before = WEIR_STR(""), between = WEIR_STR(""), behind = WEIR_STR("\n");
+    struct weir_str type = WEIR_STR("text/plain; charset=utf-8");
+    if (is_html) {
+        before = WEIR_STR(
+                "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>");
+        between = WEIR_STR(
+                "</title>\n<style>body{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;"
+                "margin:15vh auto;padding:0 1rem;color:#345}h1{font-size:1.6rem}</style></head>\n"
+                "<body><h1>");
+        behind = WEIR_STR("</h1></body></html>\n");
+        type = WEIR_STR("text/html; charset=utf-8");
     }
-    buf_fini(&body);
-    (void)r;
+    struct weir_str reason = status_reason(status);
+    size_t says_bytes = STATUS_DIGITS + 1 + reason.len;
+    size_t bytes = before.len + says_bytes + behind.len +
+            (is_html ? between.len + says_bytes : 0);
+    struct slice slice;
+    char *at;
+    struct reply_field *field = new_field(request);
+    if (field == NULL || slice_alloc(bytes, &slice, &at) < 0) {
+        return;
+    }
+    *field = (struct reply_field){ field_name(FIELD_CONTENT_TYPE), type, FIELD_CONTENT_TYPE };
+    request->reply.field_count++;
+    at = put(at, before);
+    at = put_status(at, status, reason);
+    if (is_html) {
+        at = put(at, between);
+        at = put_status(at, status, reason);
+    }
+    put(at, behind);
+    int ignored = push(request, slice);
+    (void)ignored;
 }
 
 bool

@@ -79,8 +79,8 @@ request_new(struct engine *engine, const struct request_transport *transport, vo
     if (!slab_fits) {
         arena_at = slab_at;
     }
-    /* The reader clears itself, and most of it is the parser's. */
-    memset(request, 0, offsetof(struct weir_request, reader));
+    /* The reader, behind the reply's fields, clears itself; most of it is the parser's. */
+    memset(request, 0, offsetof(struct weir_request, reply.inlined));
     char *block = (char *)request;
     arena_init(&request->arena, block + arena_at, REQUEST_BLOCK_BYTES - arena_at,
             ARENA_CEILING_BYTES);

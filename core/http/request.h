@@ -120,7 +120,7 @@ struct reply {
     struct slice_queue *wire;    /* what leaves: &queue, or behind the body filters */
     bool wire_ended;             /* with filters: nothing follows in `wire` */
     struct weir_str trailers;    /* field lines, in the arena */
-    struct reply_field inlined[REPLY_FIELDS_INLINE];
+    struct reply_field inlined[REPLY_FIELDS_INLINE]; /* last: not cleared for a request */
 };
 
 struct weir_request {
@@ -148,7 +148,6 @@ struct weir_request {
     struct weir_str id;                      /* empty until somebody asks for it */
     struct weir_str server_name, route_name; /* the handler's, for logs and figures */
     struct request_body in;
-    struct reply reply;
 
     /* Its course. */
     bool is_gone;           /* the client left: nothing that is written arrives */
@@ -169,6 +168,9 @@ struct weir_request {
     struct file_finding *findings;   /* module/file_find.c: files asked for, in the arena */
     struct weir_internal *internals; /* module/internal.c: what it has asked the server for */
 
+    struct reply reply;
+
+    /* What stands from reply.inlined on is not cleared with the rest. */
     struct head_reader reader; /* used while the head is read */
 };
 

@@ -75,9 +75,12 @@ choose(struct weir_request *request, const struct static_conf *conf, struct weir
         int coding = WEIR_LIST_AT(int, &conf->precompressed, i);
         struct weir_str suffix = static_coding_suffix((enum static_coding)coding);
         memcpy(name + path.len, suffix.ptr, suffix.len);
+        /* One that will not be sent is only looked for. */
+        uint16_t weight = static_weight(&weights, (enum static_coding)coding);
         const struct weir_file *file;
         enum weir_verdict verdict = weir_file_find(request, conf->dir,
-                weir_str_make(name, path.len + suffix.len), 0, resume, &file);
+                weir_str_make(name, path.len + suffix.len),
+                weight > best ? WEIR_FILE_TO_SEND : 0, resume, &file);
         if (verdict != WEIR_NEXT) {
             return verdict;
         }
@@ -86,21 +89,13 @@ choose(struct weir_request *request, const struct static_conf *conf, struct weir
             continue; /* older than the original: it is another version's */
         }
         choice->is_a_choice = true;
-        uint16_t weight = static_weight(&weights, (enum static_coding)coding);
         if (weight > best) {
             best = weight;
             choice->file = file;
             choice->coding = coding;
         }
     }
-    if (choice->coding < 0) {
-        return WEIR_NEXT;
-    }
-    /* Found again with its beginning in memory. */
-    struct weir_str suffix = static_coding_suffix((enum static_coding)choice->coding);
-    memcpy(name + path.len, suffix.ptr, suffix.len);
-    return weir_file_find(request, conf->dir, weir_str_make(name, path.len + suffix.len),
-            WEIR_FILE_TO_SEND, resume, &choice->file);
+    return WEIR_NEXT;
 }
 
 static int
