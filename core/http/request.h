@@ -71,6 +71,7 @@ struct request_body {
     int error;                /* negative errno once it broke; see weir_body_read() */
     bool wanted;              /* somebody reads: 100 Continue may go out */
     bool ended;               /* all of it is in the queue */
+    struct chunked *chunked;  /* HTTP/1's, when it comes in chunks; in the arena */
     /* The client's time: while the transport waits for it, and no longer (limits.body_rate). */
     uint64_t resumed_ns, spent_ns;
 };

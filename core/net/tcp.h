@@ -8,10 +8,10 @@
 struct loop;
 
 /* Room for a TCP stream inside its owner, so that a connection is one allocation. */
-#define TCP_STREAM_BYTES 192
+#define TCP_STREAM_BYTES 160
 
 /* Makes a stream of a connected, non-blocking socket in `memory` (TCP_STREAM_BYTES, aligned to
- * 16). On success the stream owns `fd`; on failure the caller still does. Reading may begin at
+ * 8). On success the stream owns `fd`; on failure the caller still does. Reading may begin at
  * once, before any event: tcp_stream_watch() registers with the loop, and everything that came
  * before it is reported as an event. Returns 0 or a negative errno. */
 WEIR_MUST_USE int tcp_stream_init(void *memory, struct loop *loop, int fd,
