@@ -52,6 +52,39 @@ course_call(struct weir_request *request, struct hook_wait *slot,
     return leave_hook(request, fn(request, entry->conf));
 }
 
+/* The same as course_call() for each, but goes in once, from hook to hook, and out once: this
+ * is on every request's way, and few instructions longer than the calls themselves. */
+enum weir_verdict
+course_call_quiet(struct weir_request *request, struct hook_wait *slot, uint16_t *at,
+        uint16_t end)
+{
+    struct course *course = course_of(request);
+    const struct chain_entry *entry = &course->chain->entries[*at];
+    const struct chain_entry *last = &course->chain->entries[end];
+    uint32_t beginnings = request->reply.beginnings;
+    enum weir_verdict verdict = WEIR_NEXT;
+    if (entry == last) {
+        return verdict;
+    }
+    WEIR_ASSERT(course->calling == NULL);
+    course->slot = slot;
+    flight_begin(request);
+    do {
+        course->calling = entry;
+        flight_go_on(entry->flight);
+        verdict = entry->request(request, entry->conf);
+        uint32_t said = (uint32_t)slot->kind | (request->reply.beginnings ^ beginnings);
+        if (verdict != WEIR_NEXT || said != 0) {
+            break;
+        }
+        entry++;
+    } while (entry != last);
+    flight_leave();
+    course->calling = NULL;
+    *at = (uint16_t)(entry - course->chain->entries);
+    return verdict;
+}
+
 enum weir_verdict
 course_call_filter(struct weir_request *request, struct weir_filter *filter)
 {

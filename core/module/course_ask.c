@@ -128,11 +128,12 @@ static bool
 ask_route(struct weir_request *request, struct course *course)
 {
     const uint16_t *first = course->chain->first;
-    if (course->ask_at < first[WEIR_ON_REQUEST_BODY] &&
+    bool has_filters = first[WEIR_ON_REQUEST_BODY] != first[WEIR_ON_PREPARE];
+    if (has_filters && course->ask_at < first[WEIR_ON_REQUEST_BODY] &&
             !ask_hooks(request, course, first[WEIR_ON_REQUEST_BODY])) {
         return false;
     }
-    if (course->ask_at < first[WEIR_ON_PREPARE]) {
+    if (has_filters && course->ask_at < first[WEIR_ON_PREPARE]) {
         course->ask_at = first[WEIR_ON_PREPARE];
     }
     return ask_hooks(request, course, first[WEIR_ON_CONTENT + 1]);

@@ -78,24 +78,8 @@ enum weir_verdict course_call_filter(struct weir_request *request, struct weir_f
  * request's way: WEIR_NEXT, without a wait and without an answer begun. Returns WEIR_NEXT with
  * *at == end when all are through; else *at is the one that said something, and the answer is
  * its verdict. */
-static inline enum weir_verdict
-course_call_quiet(struct weir_request *request, struct hook_wait *slot, uint16_t *at,
-        uint16_t end)
-{
-    const struct chain_entry *entries = course_of(request)->chain->entries;
-    uint32_t beginnings = request->reply.beginnings;
-    uint16_t i = *at;
-    for (const struct chain_entry *entry = &entries[i]; i < end; i++, entry++) {
-        enum weir_verdict verdict = course_call(request, slot, entry, entry->request);
-        if (verdict != WEIR_NEXT || slot->kind != HOOK_WAIT_NONE ||
-                request->reply.beginnings != beginnings) {
-            *at = i;
-            return verdict;
-        }
-    }
-    *at = i;
-    return WEIR_NEXT;
-}
+enum weir_verdict course_call_quiet(struct weir_request *request, struct hook_wait *slot,
+        uint16_t *at, uint16_t end);
 
 /* A line in the log that names module and hook (course_log_request() names none). */
 void course_log_fault(const struct weir_request *request, const struct chain_entry *entry,

@@ -72,13 +72,27 @@ typedef size_t flight_describe_fn(const void *request, char *dst, size_t bytes);
 void flight_catch_crashes(int log_fd, flight_describe_fn *describe);
 void flight_set_log(int log_fd);
 
+/* In, from one hook of the request to the next, and out. No two words that follow one another
+ * are the same, except where the same hook follows itself within one request. */
 static inline void
-flight_enter(uint32_t entry, const void *request)
+flight_begin(const void *request)
 {
     flight_here.request = request;
     flight_here.count += UINT64_C(1) << (FLIGHT_MODULE_BITS + FLIGHT_HOOK_BITS);
+}
+
+static inline void
+flight_go_on(uint32_t entry)
+{
     atomic_store_explicit(&flight_here.record->word, flight_here.count | entry,
             memory_order_relaxed);
+}
+
+static inline void
+flight_enter(uint32_t entry, const void *request)
+{
+    flight_begin(request);
+    flight_go_on(entry);
 }
 
 static inline void
