@@ -4,10 +4,9 @@ ask for much and read nothing cost no more than it says, and the server goes on 
 
 import resource
 import socket
-from pathlib import Path
 
 import pytest
-from weir_process import eventually, process_tree, slow
+from weir_process import eventually, is_instrumented, resident_bytes, slow
 from weir_site import GET, HELLO, get, route, site
 
 MANY = 1000
@@ -29,21 +28,7 @@ def descriptors():
 
 
 def resident(server):
-    """Bytes of memory that the server's processes hold, without pages of files."""
-    total = 0
-    for pid in process_tree(server.process.pid):
-        try:
-            status = Path(f"/proc/{pid}/status").read_text()
-        except OSError:
-            continue
-        total += sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:"))
-    return total * 1024
-
-
-def is_instrumented():
-    """Sanitizers keep freed memory and shadow the rest."""
-    makefile = Path("Makefile")
-    return makefile.exists() and "-fsanitize" in makefile.read_text(errors="replace")
+    return resident_bytes(server.pid)
 
 
 def stalled(raw, server, target, times=1):

@@ -95,7 +95,14 @@ void
 file_rig_init(struct file_rig *files, const struct weir_handler *handler, const void *conf,
         int way)
 {
-    rig_init_with(&files->rig, handler, &conf, 1);
+    file_rig_init_with(files, handler, &conf, 1, way);
+}
+
+void
+file_rig_init_with(struct file_rig *files, const struct weir_handler *handlers,
+        const void *const *confs, unsigned count, int way)
+{
+    rig_init_with(&files->rig, handlers, confs, count);
     ck_assert_int_eq(mailbox_new(files->rig.loop, &files->mailbox), 0);
     struct pool_settings settings = {
         .name = "files",

@@ -35,6 +35,10 @@ struct file_rig {
 /* `way`: what the kernel is believed to offer; 0: what it does. */
 void file_rig_init(struct file_rig *files, const struct weir_handler *handler, const void *conf,
         int way);
+
+/* The same with several handlers, as rig_init_with(). */
+void file_rig_init_with(struct file_rig *files, const struct weir_handler *handlers,
+        const void *const *confs, unsigned count, int way);
 void file_rig_fini(struct file_rig *files);
 
 /* Settles, threads of the pool included. */

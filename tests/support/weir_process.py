@@ -84,6 +84,24 @@ def descriptors(pid):
     return found
 
 
+def resident_bytes(pid):
+    """Memory that pid and its descendants hold, without pages of files."""
+    total = 0
+    for one in process_tree(pid):
+        try:
+            status = Path(f"/proc/{one}/status").read_text()
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:"))
+    return total * 1024
+
+
+def is_instrumented():
+    """Whether this build has sanitizers, which keep freed memory, shadow the rest and cost time."""
+    makefile = Path(os.environ.get("WEIR_BUILDDIR", ".")) / "Makefile"
+    return makefile.exists() and "-fsanitize" in makefile.read_text(errors="replace")
+
+
 class Server:
     """One run of `weir run -c FILE` (or of `command`, to which "run -c FILE" is appended)."""
 
