@@ -200,6 +200,19 @@ weir_reply_field(const struct weir_request *request, struct weir_str name)
     return weir_str_make(NULL, 0);
 }
 
+bool
+weir_reply_field_at(const struct weir_request *request, uint32_t i, struct weir_str *name,
+        struct weir_str *value)
+{
+    const struct reply *reply = &request->reply;
+    if (reply->state == REPLY_NONE || i >= reply->field_count) {
+        return false;
+    }
+    *name = reply->fields[i].name;
+    *value = reply->fields[i].value;
+    return true;
+}
+
 int
 weir_reply_length(struct weir_request *request, uint64_t bytes)
 {

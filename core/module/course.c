@@ -3,6 +3,10 @@
 #include "module/course.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <weir/log.h>
 
 #include "base/assert.h"
 #include "module/course_parts.h"
@@ -129,15 +133,50 @@ weir_request_state(struct weir_request *request)
 
 /* ---- faults ------------------------------------------------------------------------------ */
 
+static void
+log_hook(enum log_level level, const struct weir_request *request,
+        const struct chain_entry *entry, const char *what)
+{
+    const struct course *course = course_of(request);
+    struct weir_str target = head_target(&request->head);
+    log_write(level, "module %s, hook %s, %.*s %.*s: %s",
+            chain_entry_module(course->chain, entry), phase_name(entry->phase),
+            WEIR_STR_ARG(head_method(&request->head)),
+            (int)(target.len < 200 ? target.len : 200), target.ptr, what);
+}
+
 void
 course_log_fault(const struct weir_request *request, const struct chain_entry *entry,
         const char *what)
 {
+    log_hook(LOG_ERROR, request, entry, what);
+}
+
+void
+weir_request_log(const struct weir_request *request, enum weir_log_level level,
+        const char *format, ...)
+{
+    static const enum log_level levels[] = {
+        [WEIR_LOG_ERROR] = LOG_ERROR,
+        [WEIR_LOG_WARN] = LOG_WARN,
+        [WEIR_LOG_INFO] = LOG_INFO,
+        [WEIR_LOG_DEBUG] = LOG_DEBUG,
+    };
     const struct course *course = course_of(request);
-    struct weir_str target = head_target(&request->head);
-    log_error("module %s, hook %s, %.*s %.*s: %s", chain_entry_module(course->chain, entry),
-            phase_name(entry->phase), WEIR_STR_ARG(head_method(&request->head)),
-            (int)(target.len < 200 ? target.len : 200), target.ptr, what);
+    bool is_known = level >= WEIR_LOG_ERROR && level <= WEIR_LOG_DEBUG;
+    enum log_level own = is_known ? levels[level] : LOG_DEBUG;
+    if (own > log_level()) {
+        return;
+    }
+    WEIR_ASSERT(course->calling != NULL);
+    char what[1024];
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(what, sizeof(what), format, args);
+    va_end(args);
+    if (len >= 0) {
+        log_hook(own, request, course->calling, what);
+    }
 }
 
 void

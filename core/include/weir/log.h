@@ -10,9 +10,28 @@
 #define WEIR_LOG_H
 
 #include <weir/api.h>
+#include <weir/module.h>
 #include <weir/str.h>
 
 WEIR_BEGIN_DECLS
+
+/* ---- the server's own -------------------------------------------------------------------- */
+
+enum weir_log_level {
+    WEIR_LOG_ERROR = 1, /* someone must act */
+    WEIR_LOG_WARN = 2,  /* the server coped */
+    WEIR_LOG_INFO = 3,  /* a change in the server's life */
+    WEIR_LOG_DEBUG = 4, /* one request's story */
+};
+
+/* A line that says what failed, why, and what follows: `module NAME, hook PHASE, METHOD TARGET:
+ * ` is put in front. Cut at 1 KiB; bytes from outside may be in it, since control bytes are
+ * escaped. Whoever can make it happen can fill the log: nothing that any client causes at will
+ * is an error. Thread: the request's loop, from within a hook of it. */
+WEIR_API void weir_request_log(const struct weir_request *request, enum weir_log_level level,
+        const char *format, ...) WEIR_PRINTF(3, 4);
+
+/* ---- files of lines ---------------------------------------------------------------------- */
 
 struct weir_log_file;
 

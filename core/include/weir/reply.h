@@ -47,6 +47,11 @@ WEIR_API int weir_reply_remove(struct weir_request *request, struct weir_str nam
 WEIR_API struct weir_str weir_reply_field(const struct weir_request *request,
         struct weir_str name);
 
+/* The i-th field, without Content-Length. False past the last. The text lives until the log
+ * hooks have run, also when the field is removed or the answer begun anew. */
+WEIR_API bool weir_reply_field_at(const struct weir_request *request, uint32_t i,
+        struct weir_str *name, struct weir_str *value);
+
 /* Declares the body's length. More than that is cut and logged; less ends the connection, so
  * that the client sees that it was cheated. */
 WEIR_MUST_USE WEIR_API int weir_reply_length(struct weir_request *request, uint64_t bytes);
