@@ -21,8 +21,9 @@ struct listener_settings {
     bool shares_port; /* one of several sockets of one TCP address (SO_REUSEPORT) */
 };
 
-/* Binds and listens. A Unix socket's file that nobody answers on is replaced. Returns the
- * descriptor, or a negative errno: -EADDRINUSE, -EACCES, -EADDRNOTAVAIL ... */
+/* Binds and listens. A Unix socket's file that nobody answers on is replaced; connections to a
+ * loopback address do without the system's congestion control (tcp(7), TCP_CONGESTION). Returns
+ * the descriptor, or a negative errno: -EADDRINUSE, -EACCES, -EADDRNOTAVAIL ... */
 WEIR_MUST_USE int listener_open_fd(const struct listener_settings *settings);
 
 /* Closes what listener_open_fd() answered, and nobody took over. */

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -162,6 +163,31 @@ START_TEST(serves_both_ip_versions_on_a_port_alone)
     ck_assert_uint_eq(all.count, 1);
     close(client);
     stop();
+}
+END_TEST
+
+/* What the system would use is kept for addresses that a network may reach. */
+START_TEST(spares_congestion_control_on_loopback_only)
+{
+    static const char *const addresses[] = { "127.0.0.1:0", "127.1.2.3:0", "[::1]:0",
+        "0.0.0.0:0", "[::]:0" };
+    char usual[16] = "", here[16];
+    socklen_t len = sizeof(usual);
+    int plain = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert_int_eq(getsockopt(plain, IPPROTO_TCP, TCP_CONGESTION, usual, &len), 0);
+    close(plain);
+    for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++) {
+        int fd = open_at(addresses[i]);
+        if (fd == -EADDRNOTAVAIL || fd == -EAFNOSUPPORT) {
+            continue; /* no IPv6 */
+        }
+        ck_assert_int_ge(fd, 0);
+        memset(here, 0, sizeof(here));
+        len = sizeof(here);
+        ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, here, &len), 0);
+        ck_assert_str_eq(here, i < 3 ? "reno" : usual);
+        close(fd);
+    }
 }
 END_TEST
 
@@ -427,6 +453,7 @@ add_tests(TCase *tests)
 {
     tcase_add_test(tests, accepts_on_the_port_that_the_system_chose);
     tcase_add_test(tests, serves_both_ip_versions_on_a_port_alone);
+    tcase_add_test(tests, spares_congestion_control_on_loopback_only);
     tcase_add_test(tests, tells_an_address_in_use);
     tcase_add_test(tests, tells_an_address_of_somebody_else);
     tcase_add_test(tests, replaces_a_stale_socket_file);
