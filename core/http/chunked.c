@@ -15,12 +15,12 @@
 #define DIGITS_MAX 16u
 
 void
-chunked_init(struct chunked *chunked, size_t trailer_bytes_max, uint32_t trailer_fields_max)
+chunked_init(struct chunked *chunked, const struct chunked_limits *limits)
 {
     memset(chunked, 0, sizeof(*chunked));
+    chunked->limits = *limits;
     chunked->state = CHUNKED_SIZE;
-    chunked->trailer_fields_max = trailer_fields_max;
-    buf_init(&chunked->trailers, trailer_bytes_max);
+    buf_init(&chunked->trailers, limits->trailer_bytes);
 }
 
 void
@@ -111,6 +111,10 @@ step_size_lf(struct chunked *chunked, char c)
     if (c != '\n') {
         return CHUNKED_BAD;
     }
+    if (chunked->left_bytes > chunked->limits.body_bytes) {
+        return CHUNKED_TOO_LONG;
+    }
+    chunked->limits.body_bytes -= chunked->left_bytes;
     chunked->state = chunked->left_bytes > 0 ? CHUNKED_BYTES : CHUNKED_TRAILER;
     chunked->digits = 0;
     return CHUNKED_MORE;
@@ -127,7 +131,8 @@ check_trailer(struct chunked *chunked, struct weir_str line)
     if (line.len == 0) {
         return CHUNKED_DONE;
     }
-    if (++chunked->trailer_fields > chunked->trailer_fields_max) {
+    if (line.len > chunked->limits.trailer_line_bytes ||
+            ++chunked->trailer_fields > chunked->limits.trailer_fields) {
         return CHUNKED_TRAILERS_TOO_LONG;
     }
     const char *colon = memchr(line.ptr, ':', line.len);

@@ -24,6 +24,7 @@ enum chunked_result {
     CHUNKED_DATA, /* *data is the next run of the body, part of the input */
     CHUNKED_DONE, /* the body and its trailers are complete; the rest of the input is not its */
     CHUNKED_BAD,
+    CHUNKED_TOO_LONG, /* a size goes beyond the limit; none of its chunk has been taken */
     CHUNKED_EXTENSIONS_TOO_LONG,
     CHUNKED_TRAILERS_TOO_LONG,
     CHUNKED_OUT_OF_MEMORY,
@@ -51,19 +52,25 @@ enum chunked_extension {
     EXTENSION_END,     /* behind the closing quote */
 };
 
+/* Beyond these a message is refused: its body with 413, its trailers with 431. */
+struct chunked_limits {
+    uint64_t body_bytes, trailer_line_bytes; /* a line without its CRLF */
+    size_t trailer_bytes;                    /* all lines, as they came */
+    uint32_t trailer_fields;
+};
+
 struct chunked {
+    struct chunked_limits limits; /* of the body: what is left of it */
     enum chunked_state state;
     enum chunked_extension extension; /* in CHUNKED_EXTENSION */
     uint8_t digits;
     uint32_t extension_bytes;
-    uint32_t trailer_fields, trailer_fields_max;
+    uint32_t trailer_fields;
     uint64_t left_bytes;
     struct buf trailers; /* whole lines with their CRLF; owned */
 };
 
-/* Trailers beyond these bounds end the message (431). */
-void chunked_init(struct chunked *chunked, size_t trailer_bytes_max,
-        uint32_t trailer_fields_max);
+void chunked_init(struct chunked *chunked, const struct chunked_limits *limits);
 void chunked_fini(struct chunked *chunked);
 
 /* Takes bytes from the front of *input. After anything but CHUNKED_MORE and CHUNKED_DATA it

@@ -530,7 +530,13 @@ new_chunked(struct weir_request *request)
     if (chunked == NULL) {
         return NULL;
     }
-    chunked_init(chunked, head_max_bytes(limits), head_max_fields(limits));
+    chunked_init(chunked,
+            &(struct chunked_limits){
+                    .body_bytes = limits->body_bytes,
+                    .trailer_bytes = head_max_bytes(limits),
+                    .trailer_line_bytes = limits->field_bytes,
+                    .trailer_fields = head_max_fields(limits),
+            });
     if (arena_defer(&request->arena, fini_chunked, chunked) < 0) {
         return NULL;
     }
@@ -574,6 +580,9 @@ feed_chunked(struct turn *turn, struct weir_request *request)
         case CHUNKED_EXTENSIONS_TOO_LONG:
             request_body_fail(request, -EPROTO);
             break;
+        case CHUNKED_TOO_LONG:
+            request_body_fail(request, -EMSGSIZE);
+            break;
         case CHUNKED_TRAILERS_TOO_LONG:
             request_body_fail(request, -E2BIG);
             break;
@@ -584,13 +593,17 @@ feed_chunked(struct turn *turn, struct weir_request *request)
     }
 }
 
-/* What reaches nobody any more: a body whose framing broke is the connection's end. */
+/* What reaches nobody any more: a body whose framing broke is the connection's end. Where no
+ * reader can say so, the answer that waits for it gives way to a refusal. */
 static void
 check_body(struct h1_conn *conn)
 {
     int error = conn->request->in.error;
     if (error != 0) {
         conn->is_last = conn->must_linger = true;
+    }
+    if (error != 0 && conn->request->in.is_checked) {
+        conn->request->forced_status = request_body_status(error);
     }
     if (error != 0 && conn->close_reason == H1_OPEN) {
         conn->close_reason = error == -ECONNRESET ? H1_CLOSE_CLIENT : H1_CLOSE_REFUSED;
@@ -614,7 +627,7 @@ feed_body(struct turn *turn)
     struct h1_conn *conn = turn->conn;
     struct weir_request *request = conn->request;
     struct request_body *in = &request->in;
-    bool reads_body = !in->ended && in->error == 0 && in->wanted &&
+    bool reads_body = !in->ended && in->error == 0 && (in->wanted || in->is_checked) &&
             request_body_room(request) > 0;
     if (reads_body && !conn->reads_body) {
         conn->since_ns = in->resumed_ns = now_ns(conn);
@@ -667,6 +680,29 @@ can_discard(const struct h1_conn *conn)
     }
     return request->in.error == 0 && request->head.body == HEAD_BODY_LENGTH &&
             conn->body_left_bytes <= DISCARD_MAX_BYTES && conn->sent_continue;
+}
+
+/* Whether a whole answer waits for a body in chunks that nobody reads: only its end tells where
+ * it ends, and whether it is well-formed; a request that is not gets no success (RFC 9112
+ * section 7.1). Refusals wait for nothing, nor does anything for a client that waits itself, or
+ * for more than would be discarded. */
+static bool
+waits_for_body(struct h1_conn *conn)
+{
+    const struct reply *reply = &conn->request->reply;
+    struct request_body *in = &conn->request->in;
+    if (in->ended || conn->request->head.body != HEAD_BODY_CHUNKED || !conn->sent_continue ||
+            in->received_bytes > DISCARD_MAX_BYTES || !reply_is_ended(reply) ||
+            reply->status >= 400) {
+        return false;
+    }
+    if (in->is_checked) {
+        return in->error == 0;
+    }
+    in->is_checked = true;
+    conn->must_run = true;
+    check_body(conn); /* its reader may have stopped before what is wrong */
+    return true;
 }
 
 /* Why a request ended whose connection is closing. */
@@ -794,6 +830,9 @@ step_exchange(struct turn *turn)
     }
     if (request->reply.state != REPLY_COMMITTED || turn->output.last != OUTPUT_SENT) {
         return has_changed ? STEP_AGAIN : STEP_WAIT; /* reading does not wait for the output */
+    }
+    if (!conn->reply.has_head && waits_for_body(conn)) {
+        return has_changed || conn->must_run ? STEP_AGAIN : STEP_WAIT;
     }
     if (!conn->reply.has_head) {
         conn->is_last |= conn->requests >= request->limits->requests_per_connection ||
@@ -1144,6 +1183,7 @@ answer_timeout(struct h1_conn *conn, enum h1_close reason)
         begin_exchange(conn);
     } else if (reason == H1_CLOSE_SLOW_BODY) {
         request_body_fail(request, -ETIMEDOUT);
+        check_body(conn);
     } else if (!request->reply.head_left) {
         request->forced_status = 504;
     } else {

@@ -218,6 +218,9 @@ uint64_t
 request_body_room(const struct weir_request *request)
 {
     const struct request_body *in = &request->in;
+    if (in->is_checked) {
+        return UINT64_MAX; /* nothing of it is kept */
+    }
     uint64_t mark_bytes = in->mark_bytes;
     if (mark_bytes > TIGHT_BODY_MARK_BYTES && budget_level() != BUDGET_AMPLE) {
         mark_bytes = TIGHT_BODY_MARK_BYTES;
@@ -246,7 +249,7 @@ request_body_push(struct weir_request *request, struct weir_str bytes)
         in->error = -EMSGSIZE;
         return in->error;
     }
-    if (slice_queue_append(&in->queue, bytes) < 0) {
+    if (!in->is_checked && slice_queue_append(&in->queue, bytes) < 0) {
         in->error = -ENOMEM;
         return in->error;
     }
@@ -270,6 +273,23 @@ request_body_fail(struct weir_request *request, int error)
     WEIR_ASSERT(error < 0);
     if (!request->in.ended && request->in.error == 0) {
         request->in.error = error;
+    }
+}
+
+uint16_t
+request_body_status(int error)
+{
+    switch (error) {
+    case -EMSGSIZE:
+        return 413;
+    case -E2BIG:
+        return 431;
+    case -ETIMEDOUT:
+        return 408;
+    case -ENOMEM:
+        return 503;
+    default:
+        return 400;
     }
 }
 

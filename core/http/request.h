@@ -70,6 +70,7 @@ struct request_body {
     struct weir_str trailers; /* whole lines, in the arena; when `ended` */
     int error;                /* negative errno once it broke; see weir_body_read() */
     bool wanted;              /* somebody reads: 100 Continue may go out */
+    bool is_checked;          /* nobody reads: what comes is counted and dropped */
     bool ended;               /* all of it is in the queue */
     struct chunked *chunked;  /* HTTP/1's, when it comes in chunks; in the arena */
     /* The client's time: while the transport waits for it, and no longer (limits.body_rate). */
@@ -199,6 +200,9 @@ void request_wake(struct weir_request *request);
 WEIR_MUST_USE int request_body_push(struct weir_request *request, struct weir_str bytes);
 void request_body_end(struct weir_request *request, struct weir_str trailers);
 void request_body_fail(struct weir_request *request, int error);
+
+/* The status that tells the client what was wrong with its body: of an error in in.error. */
+uint16_t request_body_status(int error);
 
 /* What stands at the reader's end of the body, and at the wire's end of the answer: the same as
  * at the other end unless filters stand between. */

@@ -191,22 +191,11 @@ course_log_request(const struct weir_request *request, const char *what)
 static unsigned
 body_error_status(const struct weir_request *request)
 {
-    switch (request->in.error) {
-    case 0:
-        return 0;
-    case -EMSGSIZE:
-        return 413;
-    case -E2BIG:
-        return 431;
-    case -ETIMEDOUT:
-        return 408;
-    case -ENOMEM:
-        return 503;
-    case -EIO: /* a filter of ours */
+    int error = request->in.error;
+    if (error == -EIO) { /* a filter of ours */
         return course_of(request)->filter_status;
-    default:
-        return 400;
     }
+    return error == 0 ? 0 : request_body_status(error);
 }
 
 void

@@ -58,7 +58,13 @@ static enum answers_are
 join_chunks(struct weir_str *rest, struct buf *joined)
 {
     struct chunked chunked;
-    chunked_init(&chunked, TRAILERS_MAX_BYTES, TRAILERS_MAX);
+    chunked_init(&chunked,
+            &(struct chunked_limits){
+                    .body_bytes = UINT64_MAX,
+                    .trailer_line_bytes = TRAILERS_MAX_BYTES,
+                    .trailer_bytes = TRAILERS_MAX_BYTES,
+                    .trailer_fields = TRAILERS_MAX,
+            });
     enum answers_are are = ANSWERS_CUT;
     bool is_over = false;
     while (!is_over && rest->len > 0) {
@@ -75,6 +81,7 @@ join_chunks(struct weir_str *rest, struct buf *joined)
                                                                      : ANSWERS_WHOLE;
             break;
         case CHUNKED_BAD:
+        case CHUNKED_TOO_LONG:
         case CHUNKED_EXTENSIONS_TOO_LONG:
         case CHUNKED_TRAILERS_TOO_LONG:
         case CHUNKED_OUT_OF_MEMORY:

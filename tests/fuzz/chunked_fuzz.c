@@ -35,7 +35,13 @@ decode(struct weir_str text, size_t step)
 {
     struct chunked chunked;
     struct decoded out = { .bytes = fuzz_buffer(text.len) };
-    chunked_init(&chunked, 8192, 20);
+    chunked_init(&chunked,
+            &(struct chunked_limits){
+                    .body_bytes = UINT64_MAX,
+                    .trailer_bytes = 8192,
+                    .trailer_line_bytes = 8192,
+                    .trailer_fields = 20,
+            });
     enum chunked_result result = CHUNKED_MORE;
     for (size_t at = 0; at < text.len && result == CHUNKED_MORE;) {
         size_t len = text.len - at < step ? text.len - at : step;

@@ -11,6 +11,11 @@ from weir_site import GET, get, route, site
 
 KEPT, CLOSED = "kept", "closed"
 
+
+def chunked(body, target="/hello", fields=""):
+    return get(target, method="POST", fields=f"Transfer-Encoding: chunked\r\n{fields}", body=body.encode("latin-1"))
+
+
 ROWS = [
     # --- connections
     ("an ordinary request is answered and kept (RFC 9112 9.3)", GET, [200], KEPT),
@@ -112,8 +117,23 @@ ROWS = [
      [200, 200], KEPT),
     ("a body that looks like a request", get(method="POST", fields=f"Content-Length: {len(GET)}\r\n") + GET,
      [200], KEPT),
-    ("a chunked body that nobody reads ends the connection (F43)",
-     get(method="POST", fields="Transfer-Encoding: chunked\r\n") + b"5\r\nhello\r\n0\r\n\r\n" + GET, [200], CLOSED),
+    ("a chunked body that the handler does not read (F43)", chunked("5\r\nhello\r\n0\r\n\r\n") + GET,
+     [200, 200], KEPT),
+    ("trailers that nobody reads", chunked("0\r\nX: y\r\nContent-Length: 50\r\nHost: b\r\n\r\n") + GET, [200, 200], KEPT),
+    ("an extension that nobody reads", chunked("5;a=b;c=\"d;\\\"e\"\r\nhello\r\n0;f\r\n\r\n") + GET, [200, 200], KEPT),
+    ("sizes in either case, and with zeros before them",
+     chunked("0a\r\n0123456789\r\n000000000000000A\r\n0123456789\r\n000\r\n\r\n") + GET, [200, 200], KEPT),
+    *((f"in chunks: {body[:40]!r}", chunked(body) + GET, [400], CLOSED) for body in (
+        "5\r\nhello0\r\n\r\n", "5\r\nhell\r\n0\r\n\r\n", "5\r\nhello\n0\r\n\r\n", "5\r\nhello\r0\r\n\r\n", "5\nhello\r\n0\r\n\r\n",
+        "5\rhello\r\n0\r\n\r\n", "\r\n5\r\nhello\r\n0\r\n\r\n", "x\r\n\r\n", "0x5\r\nhello\r\n0\r\n\r\n", "-5\r\nhello\r\n0\r\n\r\n",
+        "+5\r\nhello\r\n0\r\n\r\n", " 5\r\nhello\r\n0\r\n\r\n", "5 \r\nhello\r\n0\r\n\r\n", "5\t\r\nhello\r\n0\r\n\r\n",
+        "00000000000000005\r\nhello\r\n0\r\n\r\n", "10000000000000000\r\nhello", "5;\r\nhello\r\n0\r\n\r\n",
+        "5;a=\r\nhello\r\n0\r\n\r\n", "5;a=\"\r\nhello\r\n0\r\n\r\n", "5;\1\r\nhello\r\n0\r\n\r\n", "5;a\0\r\nhello\r\n0\r\n\r\n",
+        "5;a\nhello\r\n0\r\n\r\n", "5;\ra\r\nhello\r\n0\r\n\r\n", "0\n\n", "0\r\n\n", "0\r\nX: y\n\r\n", "0\r\nX: y\r\n z\r\n\r\n",
+        "0\r\n X: y\r\n\r\n", "0\r\nX : y\r\n\r\n", "0\r\n: y\r\n\r\n", "0\r\noops\r\n\r\n", "0\r\nX: \0\r\n\r\n", "0\r\nX: \ry\r\n\r\n")),
+    *((f"chunks above the limit: {body[:20]!r}", chunked(body) + GET, [413], CLOSED) for body in (
+        "FFFFFFFFFFFFFFFF\r\nhello", "7fffffffffffffff\r\nhello", "100001\r\nhello")),
+    ("a refusal does not wait for a body in chunks", chunked("5\r\nhello\r\n0\r\n\r\n", "/elsewhere") + GET, [404], CLOSED),
     ("an empty body of known length", get(method="POST", fields="Content-Length: 0\r\n") + GET, [200, 200], KEPT),
     ("a body of a GET is no request", get(fields=f"Content-Length: {len(GET)}\r\n") + GET + GET, [200, 200], KEPT),
 ]
@@ -172,13 +192,13 @@ def test_a_client_that_never_stops_sending_is_left_after_a_while(server, raw):
 CLOSING = get(fields="Connection: close\r\n")
 
 
-def test_what_comes_with_a_last_request_is_discarded(server, raw):
-    """RFC 9112 section 9.6."""
-    for rest in (GET, GET * 1000, b"\0" * 100_000):
-        connection = raw(server)
-        connection.send(CLOSING + rest)
-        assert connection.read().status == 200
-        connection.expect_closed()
+@pytest.mark.parametrize("rest", [GET, GET * 1000, b"\0" * 100_000])
+def test_what_is_sent_with_a_last_request_costs_it_nothing(server, raw, rest):
+    """RFC 9112 section 9.6: whatever it is and however much, no reset takes the answer away."""
+    connection = raw(server)
+    connection.send(CLOSING + rest)
+    assert connection.read().status == 200
+    connection.expect_closed()
 
 
 def test_what_comes_with_a_last_request_is_discarded(server, raw):

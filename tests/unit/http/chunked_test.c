@@ -5,6 +5,20 @@
 
 #include "support/unit.h"
 
+/* The rows' limits, and those of tests that are about something else. */
+static const struct chunked_limits tight = {
+    .body_bytes = 64,
+    .trailer_bytes = 64,
+    .trailer_line_bytes = 40,
+    .trailer_fields = 3,
+};
+static const struct chunked_limits wide = {
+    .body_bytes = UINT64_MAX,
+    .trailer_bytes = 1000,
+    .trailer_line_bytes = 1000,
+    .trailer_fields = 30,
+};
+
 static const struct {
     const char *why, *text;
     enum chunked_result result;
@@ -53,6 +67,13 @@ static const struct {
     { "a trailer with a control byte", "0\r\nA: \001\r\n\r\n", CHUNKED_BAD, "", 0 },
     { "a trailer with bare LF", "0\r\nA: b\n\r\n", CHUNKED_BAD, "", 0 },
     { "an end with bare LF", "0\r\n\n", CHUNKED_BAD, "", 0 },
+    { "a size above the limit, before its data", "41\r\nx", CHUNKED_TOO_LONG, "", 0 },
+    { "the largest size there is", "ffffffffffffffff\r\nx", CHUNKED_TOO_LONG, "", 0 },
+    { "several sizes above the limit together", "1\r\nx\r\n40\r\n", CHUNKED_TOO_LONG, "x", 0 },
+    { "a trailer line as long as allowed", "0\r\na:33333333333333333333333333333333333333\r\n",
+            CHUNKED_MORE, "", 0 },
+    { "one that is longer", "0\r\na:333333333333333333333333333333333333333\r\n",
+            CHUNKED_TRAILERS_TOO_LONG, "", 0 },
     { "more trailers than allowed", "0\r\na:\r\nb:\r\nc:\r\nd:\r\n\r\n",
             CHUNKED_TRAILERS_TOO_LONG, "", 0 },
     { "longer trailers than allowed",
@@ -78,7 +99,7 @@ static void
 check_case(int row, size_t split, size_t step)
 {
     struct chunked chunked;
-    chunked_init(&chunked, 64, 3);
+    chunked_init(&chunked, &tight);
     char body[256];
     size_t len = 0, at = 0, left = 0;
     struct weir_str all = weir_str_from(cases[row].text);
@@ -112,7 +133,7 @@ END_TEST
 START_TEST(passes_sizes_up_to_64_bits_on)
 {
     struct chunked chunked;
-    chunked_init(&chunked, 64, 3);
+    chunked_init(&chunked, &wide);
     struct weir_str input = WEIR_STR("fffffffffffffffF\r\nabc"), data;
     ck_assert_int_eq(chunked_step(&chunked, &input, &data), CHUNKED_DATA);
     ck_assert(weir_str_eq(data, WEIR_STR("abc")));
@@ -125,7 +146,7 @@ END_TEST
 START_TEST(bounds_extensions_over_the_whole_body)
 {
     struct chunked chunked;
-    chunked_init(&chunked, 64, 3);
+    chunked_init(&chunked, &wide);
     enum chunked_result result = CHUNKED_MORE;
     unsigned chunks = 0;
     char body[8];
@@ -144,7 +165,7 @@ END_TEST
 START_TEST(lists_the_trailers_that_may_be_used)
 {
     struct chunked chunked;
-    chunked_init(&chunked, 1000, 30);
+    chunked_init(&chunked, &wide);
     struct weir_str input = WEIR_STR("0\r\nX-Sum:  42 \r\nContent-Length: 5\r\nHost: b\r\n"
                                      "Transfer-Encoding: gzip\r\nAuthorization: x\r\n"
                                      "Cookie: c\r\nETag: \"e\"\r\nY:\r\n\r\n"),
@@ -167,7 +188,7 @@ START_TEST(says_so_when_it_has_no_memory)
 {
     UNIT_EACH_ALLOCATION_FAILS({
         struct chunked chunked;
-        chunked_init(&chunked, 1000, 3);
+        chunked_init(&chunked, &wide);
         struct weir_str input = WEIR_STR("0\r\na: b\r\n\r\n");
         struct weir_str data;
         enum chunked_result result = chunked_step(&chunked, &input, &data);

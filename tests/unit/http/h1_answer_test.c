@@ -90,10 +90,15 @@ static const struct {
     { "its close closes", "GET /close HTTP/1.1\r\nHost: a\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", true },
     { "a body that nobody reads and cannot be skipped closes, and the head says so",
-            "POST /ignore HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "POST /ignore HTTP/1.1\r\nHost: a\r\nContent-Length: 262145\r\n\r\n0",
             "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n"
             "Connection: close\r\n\r\nhello",
             true },
+    { "one in chunks that can be skipped does not",
+            "POST /ignore HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+            "1\r\na\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello",
+            false },
 };
 
 START_TEST(frames_each_answer_by_the_rules)

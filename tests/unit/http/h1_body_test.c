@@ -323,6 +323,80 @@ START_TEST(skips_an_unread_body_or_ends)
 }
 END_TEST
 
+/* A success waits for the end of the chunks, so that what is malformed is refused, but no
+ * longer than for a body that somebody reads, and for no more than would be skipped. */
+#define UNREAD_CHUNKS "POST /ignore HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+START_TEST(answers_408_when_chunks_that_nobody_reads_stop)
+{
+    static struct rig rig;
+    rig_init(&rig, NULL, 0);
+    rig_connect(&rig);
+    SEND(&rig, UNREAD_CHUNKS "5\r\nhel");
+    rig_pass(&rig, 29);
+    ck_assert_uint_eq(rig_received(&rig).len, 0);
+    rig_pass(&rig, 3);
+    ck_assert_uint_eq(last_status(&rig), 408);
+    ck_assert(rig.stream.is_shut_down);
+    rig_fini(&rig);
+}
+END_TEST
+
+START_TEST(answers_at_once_when_chunks_that_nobody_reads_are_too_many)
+{
+    static struct rig rig;
+    rig_init(&rig, NULL, 0);
+    rig_connect(&rig);
+    SEND(&rig, UNREAD_CHUNKS);
+    static char chunk[0x10000 + 9] = "10000\r\n";
+    memset(chunk + 7, 'G', 0x10000);
+    memcpy(chunk + 7 + 0x10000, "\r\n", 2);
+    for (int i = 0; i < 4; i++) {
+        rig_send(&rig, weir_str_make(chunk, sizeof(chunk)));
+        ck_assert_uint_eq(rig_received(&rig).len, 0);
+    }
+    rig_send(&rig, weir_str_make(chunk, sizeof(chunk)));
+    ck_assert_uint_eq(last_status(&rig), 200);
+    ck_assert(rig.stream.is_shut_down && !rig.stream.was_reset);
+    rig_fini(&rig);
+}
+END_TEST
+
+/* A reader that stopped half-way: what it left in the queue is in nobody's way. */
+static enum weir_verdict
+read_some(struct weir_request *request, const void *conf)
+{
+    (void)conf;
+    char bytes[2];
+    ssize_t n = weir_body_read(request, bytes, sizeof(bytes));
+    return n == -EAGAIN
+            ? weir_body_wait(request, read_some)
+            : weir_reply_text(request, 200, WEIR_STR("text/plain"), WEIR_STR("enough"));
+}
+
+static const struct weir_hook some_hooks[] = { { .on = WEIR_ON_CONTENT,
+        .request = read_some } };
+static const struct weir_handler some_handler = { .name = "some",
+    .hooks = WEIR_HOOKS(some_hooks) };
+
+START_TEST(skips_what_a_reader_left)
+{
+    static struct rig rig;
+    rig_init(&rig, &some_handler, 1);
+    rig_connect(&rig);
+    static char block[100000];
+    memset(block, 'x', sizeof(block));
+    SEND(&rig, CHUNKED "186A0\r\n");
+    rig_send(&rig, weir_str_make(block, sizeof(block)));
+    SEND(&rig, "\r\n0\r\n\r\n");
+    ck_assert_uint_eq(last_status(&rig), 200);
+    SEND(&rig, CHUNKED "5\r\nhelloX");
+    ck_assert_uint_eq(last_status(&rig), 400);
+    ck_assert_uint_eq(rig.ended[REQUEST_END_COMPLETE], 2);
+    rig_fini(&rig);
+}
+END_TEST
+
 static void
 add_tests(TCase *tests)
 {
@@ -333,6 +407,9 @@ add_tests(TCase *tests)
     tcase_add_loop_test(tests, tells_the_module_why_a_body_ended, 0, 4);
     tcase_add_test(tests, tells_the_declared_length);
     tcase_add_loop_test(tests, skips_an_unread_body_or_ends, 0, 3);
+    tcase_add_test(tests, answers_408_when_chunks_that_nobody_reads_stop);
+    tcase_add_test(tests, answers_at_once_when_chunks_that_nobody_reads_are_too_many);
+    tcase_add_test(tests, skips_what_a_reader_left);
 }
 
 UNIT_MAIN("http/h1_body", add_tests)

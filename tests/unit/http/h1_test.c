@@ -238,9 +238,25 @@ static const struct {
             "POST /ignore HTTP/1.1" CRLF "Host: a" CRLF "Content-Length: 5" CRLF CRLF
             "hello" GET,
             "200 200", false },
-    { "a chunked body that nobody reads ends the connection (F43)",
+    { "a chunked body that nobody reads is read to its end (F43)",
             "POST /ignore HTTP/1.1" CRLF "Host: a" CRLF "Transfer-Encoding: chunked" CRLF CRLF
-            "5" CRLF "hello" CRLF "0" CRLF CRLF GET,
+            "5" CRLF "hello" CRLF "0" CRLF "X: y" CRLF CRLF GET,
+            "200 200", false },
+    { "one that is malformed is refused though nobody reads it (F37, F38)",
+            "POST /ignore HTTP/1.1" CRLF "Host: a" CRLF "Transfer-Encoding: chunked" CRLF CRLF
+            "5" CRLF "helloX" CRLF "0" CRLF CRLF GET,
+            "400", true },
+    { "so are malformed trailers",
+            "POST /ignore HTTP/1.1" CRLF "Host: a" CRLF "Transfer-Encoding: chunked" CRLF CRLF
+            "0" CRLF "oops" CRLF CRLF GET,
+            "400", true },
+    { "a refusal does not wait for the body",
+            "POST /status/403 HTTP/1.1" CRLF "Host: a" CRLF
+            "Transfer-Encoding: chunked" CRLF CRLF "5" CRLF "hello" CRLF "0" CRLF CRLF GET,
+            "403", true },
+    { "nor does an answer to a client that waits for 100 Continue (F39)",
+            "POST /ignore HTTP/1.1" CRLF "Host: a" CRLF "Expect: 100-continue" CRLF
+            "Transfer-Encoding: chunked" CRLF CRLF,
             "200", true },
     { "nothing after an error is interpreted", "GET / HTTP/1.1" CRLF CRLF GET, "400", true },
     { "CONNECT is no tunnel", "CONNECT a:80 HTTP/1.1" CRLF "Host: a:80" CRLF CRLF GET,
