@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/crew_replace.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "base/assert.h"
+#include "event/loop.h"
+#include "observe/log.h"
+#include "server/crew_slots.h"
+#include "server/crew_worker.h"
+#include "server/exit.h"
+
+/* A worker that dies sooner has died quickly; so many in a row are a loop. */
+#define QUICK_NS         NS_PER_S
+#define QUICK_DEATHS_MAX 10u
+
+#define RESTART_FIRST_NS (100 * NS_PER_MS)
+#define RESTART_LOOP_NS  NS_PER_S /* at the most, until it is a loop */
+#define RESTART_MAX_NS   (30 * NS_PER_S)
+
+/* ---- starting what is missing ------------------------------------------------------------ */
+
+/* Somebody serves in that place, or will, and is not to be replaced. */
+static bool
+has_worker(const struct crew *crew, unsigned index)
+{
+    for (const struct crew_worker *worker = crew->workers; worker != NULL;
+            worker = worker->next) {
+        if (worker->index == index && worker->state != CREW_WORKER_DRAINING &&
+                !worker->is_replaced) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static uint64_t
+restart_delay_ns(unsigned quick_deaths)
+{
+    if (quick_deaths == 0) {
+        return 0;
+    }
+    bool is_loop = quick_deaths > QUICK_DEATHS_MAX;
+    unsigned steps = is_loop ? quick_deaths - QUICK_DEATHS_MAX : quick_deaths - 1;
+    uint64_t first_ns = is_loop ? RESTART_LOOP_NS : RESTART_FIRST_NS;
+    uint64_t max_ns = is_loop ? RESTART_MAX_NS : RESTART_LOOP_NS;
+    uint64_t delay_ns = first_ns << (steps < 10 ? steps : 10);
+    return delay_ns < max_ns ? delay_ns : max_ns;
+}
+
+void
+crew_start_later(struct crew *crew)
+{
+    uint64_t delay_ns = restart_delay_ns(crew->quick_deaths);
+    if (delay_ns > 0) {
+        log_warn("generation %u: workers die soon after their start; the next one in %llu ms",
+                crew->number, (unsigned long long)(delay_ns / NS_PER_MS));
+    }
+    uint64_t at_ns = clock_add_ns(loop_now_ns(crew->master->loop), delay_ns);
+    int r = timer_set(&crew->restart_timer, at_ns);
+    WEIR_ASSERT(r == 0); /* its place was made at birth */
+}
+
+void
+crew_start_missing(struct crew *crew)
+{
+    for (unsigned i = 0; crew->state == CREW_SERVING && i < crew->processes; i++) {
+        if (!has_worker(crew, i) && crew_worker_start(crew, i) != EXIT_OK) {
+            crew->quick_deaths++;
+            crew_start_later(crew);
+            return;
+        }
+    }
+}
+
+void
+crew_on_restart_timer(struct timer *timer)
+{
+    struct crew *crew = (struct crew *)((char *)timer - offsetof(struct crew, restart_timer));
+    int r = timer_set(timer, CLOCK_NEVER);
+    WEIR_ASSERT(r == 0);
+    crew_start_missing(crew);
+}
+
+/* ---- ends of crews ----------------------------------------------------------------------- */
+
+void
+crew_kill_all(const struct crew *crew, int signo)
+{
+    for (const struct crew_worker *worker = crew->workers; worker != NULL;
+            worker = worker->next) {
+        kill(worker->pid, signo);
+    }
+}
+
+/* A crew that serves no more has no worker left. May free it. */
+void
+crew_tell_empty(struct crew *crew)
+{
+    if (crew->state == CREW_FAILED) {
+        crew->master->on_failed(crew->master->context, crew, crew->exit_code);
+    } else {
+        crew->master->on_empty(crew->master->context, crew);
+    }
+}
+
+/* ---- ends of workers --------------------------------------------------------------------- */
+
+static void
+on_death_while_serving(struct crew *crew, const struct crew_worker *worker, int status)
+{
+    bool is_wanted = worker->state == CREW_WORKER_DRAINING || worker->is_leaving;
+    if (is_wanted) {
+        return;
+    }
+    char text[CREW_END_BYTES];
+    uint64_t now_ns = loop_now_ns(crew->master->loop);
+    bool was_quick = worker->state == CREW_WORKER_STARTING ||
+            now_ns - worker->serving_ns < QUICK_NS;
+    bool was_asked = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OK;
+    if (was_asked) {
+        log_info("worker %u (generation %u, process %d) ended by itself: it is replaced",
+                worker->index, crew->number, (int)worker->pid);
+    } else {
+        log_error("worker %u (generation %u, process %d) %s: it is replaced", worker->index,
+                crew->number, (int)worker->pid,
+                crew_worker_describe_end(worker, status, text, sizeof(text)));
+    }
+    crew->quick_deaths = was_quick && !was_asked ? crew->quick_deaths + 1 : 0;
+    crew->restarts++;
+    /* As long as others serve, one that cannot be replaced is no reason to end them. */
+    if (crew->quick_deaths >= QUICK_DEATHS_MAX && crew->number == 1 &&
+            crew_count(crew, CREW_WORKER_SERVING) == 0) {
+        crew->exit_code = EXIT_RUNTIME;
+        log_error("workers die as soon as they serve, and there is no earlier generation to "
+                  "return to: giving up");
+        crew_stop(crew, true);
+        return;
+    }
+    crew_start_later(crew);
+}
+
+static void
+on_death_while_starting(struct crew *crew, const struct crew_worker *worker, int status)
+{
+    if (crew->state == CREW_FAILED) {
+        return;
+    }
+    bool has_code = WIFEXITED(status) && WEXITSTATUS(status) != EXIT_OK;
+    crew->exit_code = has_code ? WEXITSTATUS(status) : EXIT_RUNTIME;
+    if (!has_code) {
+        char text[CREW_END_BYTES];
+        log_error("worker %u (generation %u) %s before it was ready", worker->index,
+                crew->number, crew_worker_describe_end(worker, status, text, sizeof(text)));
+    }
+    crew->state = CREW_FAILED;
+    crew_kill_all(crew, SIGKILL);
+}
+
+bool
+crew_reap(struct crew *crew, pid_t pid, int status)
+{
+    struct crew_worker **link = &crew->workers;
+    while (*link != NULL && (*link)->pid != pid) {
+        link = &(*link)->next;
+    }
+    struct crew_worker *worker = *link;
+    if (worker == NULL) {
+        return false;
+    }
+    /* What it said last may still stand in its channel. */
+    channel_take_rest(worker->channel);
+    *link = worker->next;
+    for (unsigned i = 0; i < crew->owner_count; i++) {
+        crew->owners[i] = crew->owners[i] == worker ? NULL : crew->owners[i];
+    }
+    for (struct crew_worker *other = crew->workers; other != NULL; other = other->next) {
+        other->is_replaced &= other->index != worker->index; /* its replacement failed */
+    }
+    switch (crew->state) {
+    case CREW_STARTING:
+    case CREW_READY:
+    case CREW_FAILED:
+        on_death_while_starting(crew, worker, status);
+        break;
+    case CREW_SERVING:
+        on_death_while_serving(crew, worker, status);
+        break;
+    case CREW_DRAINING: {
+        char text[CREW_END_BYTES];
+        bool is_well = worker->was_killed ||
+                (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OK);
+        if (!is_well) {
+            log_error("worker %u (generation %u, process %d) %s while it was stopping",
+                    worker->index, crew->number, (int)worker->pid,
+                    crew_worker_describe_end(worker, status, text, sizeof(text)));
+        }
+        break;
+    }
+    }
+    if (crew->master->metrics != NULL) {
+        metric_fold(crew->master->metrics, worker->pid);
+    }
+    crew_worker_free(worker);
+    if (crew->state == CREW_SERVING) {
+        crew_assign(crew);
+        if (crew->unopened > 0) { /* it may have been the one that was waited for */
+            crew->unopened = 0;
+            crew->master->on_serving(crew->master->context, crew);
+        }
+    } else if (crew->workers == NULL) {
+        int r = timer_set(&crew->kill_timer, CLOCK_NEVER);
+        WEIR_ASSERT(r == 0);
+        crew_tell_empty(crew);
+    }
+    return true;
+}

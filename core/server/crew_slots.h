@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* Who of a crew accepts from which sockets. A slot is one event loop of one worker.
+ * Thread: the master's. */
+#ifndef WEIR_SERVER_CREW_SLOTS_H
+#define WEIR_SERVER_CREW_SLOTS_H
+
+#include "server/crew.h"
+
+/* Sockets that were opened since reach those who serve, and the slots their owners. False when
+ * there is no memory for that. */
+bool crew_take_new_sockets(struct crew *crew);
+
+/* Every slot gets somebody who accepts from it, for as long as anybody serves. */
+void crew_assign(struct crew *crew);
+
+#endif

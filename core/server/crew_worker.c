@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+/* Workers are forked and exec'd, so that each begins with a clean address space and the newest
+ * library and modules. What they need comes over their channel, descriptors included; nothing
+ * else of the master's is open in them. */
+#include "server/crew_worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "event/loop.h"
+#include "event/signal.h"
+#include "module/chain.h"
+#include "observe/log.h"
+#include "server/crew_hearing.h"
+#include "server/exit.h"
+#include "server/privileges.h"
+
+#define DESCRIPTION_BYTES 512
+
+/* ---- words ------------------------------------------------------------------------------- */
+
+/* As the public header names them. */
+static const char *
+hook_name(unsigned hook)
+{
+    return phase_name((enum weir_phase)hook);
+}
+
+/* How it ended, and in which module, where it was in one. */
+const char *
+crew_worker_describe_end(const struct crew_worker *worker, int status, char *text, size_t bytes)
+{
+    char where[DESCRIPTION_BYTES], how[64];
+    bool is_well = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OK;
+    bool is_known = worker->flight != NULL && !is_well &&
+            flight_describe(worker->flight, hook_name, where, sizeof(where));
+    if (WIFSIGNALED(status)) {
+        const char *name = sigabbrev_np(WTERMSIG(status));
+        snprintf(how, sizeof(how), "killed by SIG%s%s", name == NULL ? "?" : name,
+                WCOREDUMP(status) ? ", core dumped," : "");
+    } else {
+        snprintf(how, sizeof(how), "ended with status %d", WEXITSTATUS(status));
+    }
+    snprintf(text, bytes, "%s%s%s", how, is_known ? " in " : "", is_known ? where : "");
+    return text;
+}
+
+/* ---- sending ----------------------------------------------------------------------------- */
+
+/* A worker that takes no messages is none: it is killed, and replaced when it has ended. */
+void
+crew_worker_send(struct crew_worker *worker, enum channel_type type, const void *body,
+        size_t bytes, const int *descriptors, size_t count)
+{
+    int r = worker->channel == NULL
+            ? 0
+            : channel_send(worker->channel, type, body, bytes, descriptors, count);
+    if (r < 0 && r != -EPIPE) {
+        log_error("worker %u (generation %u, process %d) takes no messages (%s): killed",
+                worker->index, worker->crew->number, (int)worker->pid, strerror(-r));
+        kill(worker->pid, SIGKILL);
+    }
+}
+
+void
+crew_worker_send_sockets(struct crew_worker *worker, size_t address, unsigned from)
+{
+    const struct listening *listening = worker->crew->listening[address];
+    while (from < listening->count) {
+        unsigned count = listening->count - from;
+        count = count < CHANNEL_DESCRIPTORS_MAX ? count : CHANNEL_DESCRIPTORS_MAX;
+        const struct channel_listeners body = {
+            .address = (uint32_t)address,
+            .first = from,
+            .is_shared = listening->is_shared,
+        };
+        crew_worker_send(worker, CHANNEL_LISTENERS, &body, sizeof(body), &listening->fds[from],
+                count);
+        from += count;
+    }
+}
+
+static void
+send_log(struct crew_worker *worker)
+{
+    const struct channel_log body = {
+        .level = SITE_LOG_ERROR - worker->crew->plan->log.level, /* of enum log_level */
+        .format = (int32_t)worker->crew->plan->log.format,
+    };
+    crew_worker_send(worker, CHANNEL_LOG, &body, sizeof(body), &worker->crew->master->log_fd,
+            1);
+}
+
+static void
+send_log_files(struct crew_worker *worker)
+{
+    const struct crew_master *master = worker->crew->master;
+    const struct plan *plan = worker->crew->plan;
+    for (size_t i = 0; i < plan->log_files_count; i++) {
+        int fd = master->log_file(master->context, plan->log_files[i]);
+        if (fd >= 0) {
+            crew_worker_send(worker, CHANNEL_FILE, plan->log_files[i].ptr,
+                    plan->log_files[i].len, &fd, 1);
+        }
+    }
+}
+
+void
+crew_worker_send_logs(struct crew_worker *worker)
+{
+    send_log(worker);
+    send_log_files(worker);
+}
+
+static void
+send_beginning(struct crew_worker *worker)
+{
+    const struct crew *crew = worker->crew;
+    struct channel_hello hello = {
+        .version = CHANNEL_VERSION,
+        .generation = crew->number,
+        .index = worker->index,
+        .processes = crew->processes,
+        .build = PACKAGE_VERSION,
+    };
+    crew_worker_send(worker, CHANNEL_HELLO, &hello, sizeof(hello), NULL, 0);
+    send_log(worker);
+    crew_worker_send(worker, CHANNEL_SOURCES, crew->master->file, strlen(crew->master->file),
+            &crew->plan->sources_fd, crew->plan->sources_fd >= 0 ? 1 : 0);
+    if (worker->flight != NULL) {
+        int fd = flight_fd(worker->flight);
+        crew_worker_send(worker, CHANNEL_FLIGHT, NULL, 0, &fd, 1);
+    }
+    if (crew->master->metrics != NULL) {
+        int fd = metric_fd(crew->master->metrics);
+        crew_worker_send(worker, CHANNEL_METRICS, NULL, 0, &fd, 1);
+    }
+    send_log_files(worker);
+    for (size_t i = 0; i < crew->plan->listeners_count; i++) {
+        crew_worker_send_sockets(worker, i, 0);
+    }
+    crew_worker_send(worker, CHANNEL_START, NULL, 0, NULL, 0);
+}
+
+void
+crew_worker_drain(struct crew_worker *worker, bool is_stop)
+{
+    const struct channel_drain body = {
+        .timeout_ns = worker->crew->plan->workers.drain_timeout_ns,
+        .is_stop = is_stop,
+    };
+    worker->state = CREW_WORKER_DRAINING;
+    crew_worker_send(worker, CHANNEL_DRAIN, &body, sizeof(body), NULL, 0);
+}
+
+/* ---- starting ---------------------------------------------------------------------------- */
+
+/* In the child, between fork and exec. */
+static _Noreturn void
+become_worker(const struct crew *crew, int channel_fd, pid_t master)
+{
+    signal_unblock_all();
+    const struct site_workers *workers = &crew->plan->workers;
+    int code = privileges_drop(workers->user, workers->group);
+    if (code != EXIT_OK) {
+        _exit(code);
+    }
+    /* After the change of user, which would clear it. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (getppid() != master) {
+        _exit(EXIT_RUNTIME);
+    }
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (channel_fd != CHANNEL_WORKER_FD) {
+        dup2(channel_fd, CHANNEL_WORKER_FD);
+    } else {
+        fcntl(channel_fd, F_SETFD, 0);
+    }
+    close_range(CHANNEL_WORKER_FD + 1, ~0U, 0);
+    char *const argv[] = { (char *)(uintptr_t) "weir", (char *)(uintptr_t) "worker", NULL };
+    execv(crew->master->program, argv);
+    log_error("%s cannot be executed as %s: %s", crew->master->program,
+            workers->user.len > 0 ? "workers.user" : "a worker", strerror(errno));
+    _exit(errno == EACCES ? EXIT_PERMISSION : EXIT_SYSTEM);
+}
+
+int
+crew_worker_start(struct crew *crew, unsigned index)
+{
+    struct crew_worker *worker = calloc(1, sizeof(*worker));
+    int ends[2] = { -1, -1 };
+    int r = worker == NULL ? -ENOMEM : channel_pair(ends);
+    const struct channel_owner owner = { crew_on_message, crew_on_channel_closed, worker };
+    if (r == 0) {
+        r = channel_new(crew->master->loop, ends[0], &owner, &worker->channel);
+    }
+    if (r < 0) {
+        goto fail;
+    }
+    pid_t master = getpid();
+    worker->crew = crew;
+    worker->index = index;
+    worker->started_ns = loop_now_ns(crew->master->loop);
+    r = flight_new(&worker->flight);
+    if (r < 0) {
+        log_warn("worker %u (generation %u): no memory to record what it does: %s", index,
+                crew->number, strerror(-r));
+    }
+    worker->pid = fork();
+    if (worker->pid == 0) {
+        become_worker(crew, ends[1], master);
+    }
+    if (worker->pid == -1) {
+        r = -errno;
+        channel_free(worker->channel);
+        flight_free(worker->flight);
+        ends[0] = -1;
+        goto fail;
+    }
+    close(ends[1]);
+    worker->next = crew->workers;
+    crew->workers = worker;
+    send_beginning(worker);
+    return EXIT_OK;
+
+fail:
+    if (ends[0] != -1) {
+        close(ends[0]);
+    }
+    if (ends[1] != -1) {
+        close(ends[1]);
+    }
+    free(worker);
+    log_error("worker %u (generation %u) cannot be started: %s", index, crew->number,
+            strerror(-r));
+    return EXIT_SYSTEM;
+}
+
+/* ---- its end ----------------------------------------------------------------------------- */
+
+/* A worker that serves nobody yet. */
+void
+crew_worker_end_unneeded(struct crew_worker *worker)
+{
+    worker->was_killed = true;
+    kill(worker->pid, SIGKILL);
+}
+
+/* Stopped by a signal or held by a debugger: it cannot come back, and that is nobody's fault.
+ */
+static bool
+is_held(pid_t pid)
+{
+    char path[32], text[256]; /* "PID (NAME) STATE ...", and a name is 15 bytes at the most */
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd == -1 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (fd != -1) {
+        close(fd);
+    }
+    text[n > 0 ? n : 0] = '\0';
+    const char *end = strrchr(text, ')');
+    return end != NULL && end[1] == ' ' && (end[2] == 'T' || end[2] == 't');
+}
+
+/* A loop that does not come back from a module serves nobody: its worker is replaced. */
+void
+crew_worker_watch(struct crew_worker *worker, uint64_t now_ns, uint64_t limit_ns)
+{
+    char where[DESCRIPTION_BYTES];
+    if (worker->is_stalled) {
+        kill(worker->pid, SIGKILL); /* it did not even abort */
+        return;
+    }
+    if (worker->flight == NULL || worker->state == CREW_WORKER_STARTING ||
+            !flight_is_stalled(worker->flight, now_ns, limit_ns, hook_name, where,
+                    sizeof(where))) {
+        return;
+    }
+    if (is_held(worker->pid)) {
+        flight_look_anew(worker->flight);
+        return;
+    }
+    worker->is_stalled = true;
+    log_error("worker %u (generation %u, process %d) is stuck in %s, for longer than "
+              "workers.stall_timeout: it is ended",
+            worker->index, worker->crew->number, (int)worker->pid, where);
+    kill(worker->pid, SIGABRT);
+}
+
+void
+crew_worker_free(struct crew_worker *worker)
+{
+    channel_free(worker->channel);
+    flight_free(worker->flight);
+    free(worker);
+}
