@@ -45,6 +45,7 @@ struct site_workers {
     uint64_t memory_bytes;       /* 0: a quarter of the machine's, divided by processes;
                                     UINT64_MAX: no limit */
     uint64_t drain_timeout_ns;
+    uint64_t start_timeout_ns; /* CLOCK_NEVER: none */
     uint64_t stall_timeout_ns; /* CLOCK_NEVER: none */
     uint64_t max_requests;     /* UINT64_MAX: no limit */
     bool cpu_affinity;

@@ -47,6 +47,9 @@ static const struct weir_option workers[] = {
                     "processes, unless given"),
     WEIR_DURATION(struct site_workers, drain_timeout_ns, .key = "drain_timeout",
             .preset = "60s", .help = "The longest a stopping worker finishes what it accepted"),
+    WEIR_DURATION(struct site_workers, start_timeout_ns, .key = "start_timeout",
+            .preset = "60s",
+            .help = "The longest a worker may take until it serves; then it is ended, and named"),
     WEIR_DURATION(struct site_workers, stall_timeout_ns, .key = "stall_timeout",
             .preset = "10s",
             .help = "How long a module's hook may keep an event loop before the worker is taken "

@@ -2,7 +2,6 @@
 #include "server/channel.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -61,7 +60,7 @@ take_descriptors(struct msghdr *message, int *out)
 static bool
 is_sound(const struct header *header, ssize_t received, int flags)
 {
-    return (flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 && received >= (ssize_t)sizeof(*header) &&
+    return (flags & MSG_TRUNC) == 0 && received >= (ssize_t)sizeof(*header) &&
             header->type > CHANNEL_NONE && header->type < CHANNEL_TYPE_COUNT &&
             header->bytes == (size_t)received - sizeof(*header);
 }
@@ -83,14 +82,16 @@ receive(struct channel *channel)
     };
     ssize_t n = recvmsg(channel->fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (n == -1) {
-        return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+        return errno == EAGAIN || errno == EINTR ? 0 : errno == ECONNRESET ? -EPIPE : -errno;
     }
     if (n == 0) {
         return -EPIPE;
     }
     int descriptors[CHANNEL_DESCRIPTORS_MAX];
     size_t count = take_descriptors(&message, descriptors);
-    bool sound = is_sound(&header, n, message.msg_flags);
+    bool is_cut = (message.msg_flags & MSG_CTRUNC) != 0;
+    bool sound = is_sound(&header, n, message.msg_flags) &&
+            !(is_cut && count == CHANNEL_DESCRIPTORS_MAX); /* more than fit */
     if (sound) {
         const struct channel_message given = {
             .type = (enum channel_type)header.type,
@@ -98,6 +99,7 @@ receive(struct channel *channel)
             .bytes = header.bytes,
             .descriptors = descriptors,
             .descriptor_count = count,
+            .is_cut = is_cut,
         };
         channel->owner.on_message(channel->owner.context, &given);
     }
@@ -121,7 +123,7 @@ on_readable(void *context)
         channel->is_closed = true;
         descriptor_watch_free(channel->watch);
         channel->watch = NULL;
-        channel->owner.on_closed(channel->owner.context); /* may free it */
+        channel->owner.on_closed(channel->owner.context, r); /* may free it */
     }
 }
 
@@ -157,7 +159,7 @@ void
 channel_take_rest(struct channel *channel)
 {
     channel->is_closed = true;
-    while (receive(channel) > 0) {
+    for (unsigned i = 0; i < CHANNEL_REST_MAX && receive(channel) > 0; i++) {
     }
 }
 

@@ -6,6 +6,7 @@
 #ifndef WEIR_SERVER_CHANNEL_H
 #define WEIR_SERVER_CHANNEL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,7 +14,7 @@
 
 /* Raised whenever a message changes its meaning: a worker of another version refuses to start.
  */
-#define CHANNEL_VERSION 1
+#define CHANNEL_VERSION 2
 
 #define CHANNEL_BODY_MAX        16384u
 #define CHANNEL_DESCRIPTORS_MAX 64u
@@ -42,7 +43,7 @@
     X(ACCEPTING)  /* struct channel_slot: after ACCEPT, once it is so */                      \
     X(READY)      /* nothing */                                                               \
     X(FIGURES)    /* struct channel_figures */                                                \
-    X(RECYCLE)    /* workers.max_requests is reached: a replacement is wanted */
+    X(RECYCLE)    /* struct channel_recycle: a replacement is wanted, then it will drain */
 // clang-format on
 
 enum channel_type {
@@ -77,6 +78,11 @@ struct channel_drain {
     uint32_t is_stop;    /* the server stops: idle connections close at once */
 };
 
+/* Said again from time to time, until DRAIN comes. */
+struct channel_recycle {
+    uint32_t is_told; /* by a signal; else it has served workers.max_requests */
+};
+
 struct channel_figures {
     uint64_t connections_accepted, connections_open, requests, bytes_in, bytes_out;
 };
@@ -87,6 +93,7 @@ struct channel_message {
     size_t bytes;
     int *descriptors; /* the receiver's to close; it sets those that it keeps to -1 */
     size_t descriptor_count;
+    bool is_cut; /* descriptors are missing: this process may open no more */
 };
 
 struct channel;
@@ -94,7 +101,9 @@ struct loop;
 
 struct channel_owner {
     void (*on_message)(void *context, const struct channel_message *message);
-    void (*on_closed)(void *context); /* the other end is gone, or broke the protocol */
+    /* Nothing more comes: -EPIPE when the other end is gone, -EPROTO when it sent what is no
+     * message, or what reading failed with. */
+    void (*on_closed)(void *context, int error);
     void *context;
 };
 
@@ -106,7 +115,9 @@ WEIR_MUST_USE int channel_new(struct loop *loop, int fd, const struct channel_ow
         struct channel **out);
 void channel_free(struct channel *channel); /* NULL: nothing. Not from on_message */
 
-/* Takes what has come and was not looked at, on_closed() apart: its other end is gone. */
+/* Takes what has come and was not looked at, on_closed() apart: its other end is gone. No more
+ * than CHANNEL_REST_MAX messages, for whoever inherited that end may still be writing. */
+#define CHANNEL_REST_MAX 4096u
 void channel_take_rest(struct channel *channel);
 
 /* Sends one message; `descriptors` stay the caller's. Returns 0; -EAGAIN when the other end has

@@ -19,41 +19,32 @@
 
 #define PROCESSES_MAX 1024u
 
-/* How long after its deadline a worker that should have ended is killed. */
-#define KILL_AFTER_NS (3 * NS_PER_S)
-
 /* How often loops are looked at, at the least; a stall takes several looks. */
 #define WATCH_MAX_NS NS_PER_S
 
-/* ---- ending workers ---------------------------------------------------------------------- */
-
+/* Its place was made at birth, so it cannot fail. */
 static void
-on_kill_timer(struct timer *timer)
+set_timer(struct timer *timer, uint64_t deadline_ns)
 {
-    struct crew *crew = (struct crew *)((char *)timer - offsetof(struct crew, kill_timer));
-    int r = timer_set(timer, CLOCK_NEVER);
+    int r = timer_set(timer, deadline_ns);
     WEIR_ASSERT(r == 0);
-    if (crew->workers == NULL) { /* there was nobody left whose end would have said so */
-        crew_tell_empty(crew);
-        return;
-    }
-    for (const struct crew_worker *worker = crew->workers; worker != NULL;
-            worker = worker->next) {
-        log_error("worker %u (generation %u, process %d) does not end: killed", worker->index,
-                crew->number, (int)worker->pid);
-    }
-    crew_kill_all(crew, SIGKILL);
+}
+
+/* There was nobody left whose end would have said so. */
+static void
+on_empty_timer(struct timer *timer)
+{
+    struct crew *crew = (struct crew *)((char *)timer - offsetof(struct crew, empty_timer));
+    set_timer(timer, CLOCK_NEVER);
+    crew_tell_empty(crew);
 }
 
 static void
-kill_after(struct crew *crew, uint64_t ns)
+tell_when_empty(struct crew *crew)
 {
-    uint64_t at_ns = loop_now_ns(crew->master->loop); /* at once where nobody is left */
-    if (crew->workers != NULL) {
-        at_ns = clock_add_ns(clock_add_ns(at_ns, ns), KILL_AFTER_NS);
+    if (crew->workers == NULL) {
+        set_timer(&crew->empty_timer, loop_now_ns(crew->master->loop));
     }
-    int r = timer_set(&crew->kill_timer, at_ns);
-    WEIR_ASSERT(r == 0);
 }
 
 /* ---- watching them ----------------------------------------------------------------------- */
@@ -64,8 +55,7 @@ watch_later(struct crew *crew)
     uint64_t limit_ns = crew->plan->workers.stall_timeout_ns;
     uint64_t every_ns = limit_ns / 4 < WATCH_MAX_NS ? limit_ns / 4 : WATCH_MAX_NS;
     uint64_t at_ns = clock_add_ns(loop_now_ns(crew->master->loop), every_ns);
-    int r = timer_set(&crew->watch_timer, limit_ns == CLOCK_NEVER ? CLOCK_NEVER : at_ns);
-    WEIR_ASSERT(r == 0);
+    set_timer(&crew->watch_timer, limit_ns == CLOCK_NEVER ? CLOCK_NEVER : at_ns);
 }
 
 static void
@@ -107,7 +97,7 @@ crew_new(const struct crew_master *master, struct plan *plan, unsigned number,
     crew->loops = (unsigned)plan->workers.loops;
     buf_init(&crew->report, REPORT_MAX_BYTES);
     timer_init(&crew->restart_timer, master->loop, crew_on_restart_timer);
-    timer_init(&crew->kill_timer, master->loop, on_kill_timer);
+    timer_init(&crew->empty_timer, master->loop, on_empty_timer);
     timer_init(&crew->watch_timer, master->loop, on_watch_timer);
     size_t addresses = plan->listeners_count == 0 ? 1 : plan->listeners_count;
     crew->listening = calloc(addresses, sizeof(struct listening *));
@@ -115,7 +105,7 @@ crew_new(const struct crew_master *master, struct plan *plan, unsigned number,
     int code = EXIT_SYSTEM;
     if (crew->listening == NULL || crew->sent == NULL ||
             timer_set(&crew->restart_timer, CLOCK_NEVER) < 0 ||
-            timer_set(&crew->kill_timer, CLOCK_NEVER) < 0 ||
+            timer_set(&crew->empty_timer, CLOCK_NEVER) < 0 ||
             timer_set(&crew->watch_timer, CLOCK_NEVER) < 0) {
         log_error("out of memory");
         goto fail;
@@ -170,18 +160,24 @@ crew_free(struct crew *crew)
         crew_worker_free(worker);
     }
     timer_cancel(&crew->restart_timer);
-    timer_cancel(&crew->kill_timer);
+    timer_cancel(&crew->empty_timer);
     timer_cancel(&crew->watch_timer);
     give_up_sockets(crew);
     buf_fini(&crew->report);
     free(crew->listening);
     free(crew->sent);
-    free(crew->owners);
+    free(crew->slots);
     plan_free(crew->plan);
     free(crew);
 }
 
 /* ---- what the master asks ---------------------------------------------------------------- */
+
+bool
+crew_is_accepting(const struct crew *crew)
+{
+    return crew->state == CREW_OPENING || crew->state == CREW_SERVING;
+}
 
 unsigned
 crew_count(const struct crew *crew, enum crew_worker_state state)
@@ -198,13 +194,12 @@ void
 crew_go(struct crew *crew)
 {
     WEIR_ASSERT(crew->state == CREW_READY);
-    crew->state = CREW_SERVING;
+    crew->state = CREW_OPENING;
     for (struct crew_worker *worker = crew->workers; worker != NULL; worker = worker->next) {
         worker->state = CREW_WORKER_SERVING;
         worker->serving_ns = loop_now_ns(crew->master->loop);
     }
     (void)crew_take_new_sockets(crew); /* TTIN may have opened some since it began */
-    crew->unopened = crew->owner_count;
     crew_assign(crew);
     watch_later(crew);
 }
@@ -212,10 +207,8 @@ crew_go(struct crew *crew)
 void
 crew_drain(struct crew *crew, bool is_stop)
 {
-    crew->unopened = 0; /* it is not to serve any more */
     crew->state = CREW_DRAINING;
-    int r = timer_set(&crew->restart_timer, CLOCK_NEVER);
-    WEIR_ASSERT(r == 0);
+    set_timer(&crew->restart_timer, CLOCK_NEVER);
     for (struct crew_worker *worker = crew->workers; worker != NULL; worker = worker->next) {
         if (worker->state == CREW_WORKER_STARTING) {
             crew_worker_end_unneeded(worker);
@@ -223,31 +216,27 @@ crew_drain(struct crew *crew, bool is_stop)
             crew_worker_drain(worker, is_stop);
         }
     }
-    for (unsigned i = 0; i < crew->owner_count; i++) {
-        crew->owners[i] = NULL;
-    }
+    memset(crew->slots, 0, crew->slot_count * sizeof(*crew->slots));
     give_up_sockets(crew);
-    kill_after(crew, crew->plan->workers.drain_timeout_ns);
+    tell_when_empty(crew);
 }
 
 void
 crew_stop(struct crew *crew, bool must_kill)
 {
-    crew->unopened = 0; /* it is not to serve any more */
     if (crew->state == CREW_STARTING || crew->state == CREW_READY) {
         crew->state = CREW_FAILED;
-    } else if (crew->state == CREW_SERVING) {
+    } else if (crew_is_accepting(crew)) {
         crew->state = CREW_DRAINING;
     }
     for (struct crew_worker *worker = crew->workers; worker != NULL; worker = worker->next) {
         if (must_kill || worker->state == CREW_WORKER_STARTING) {
             crew_worker_end_unneeded(worker);
         } else {
-            worker->state = CREW_WORKER_DRAINING;
-            crew_worker_send(worker, CHANNEL_STOP, NULL, 0, NULL, 0);
+            crew_worker_stop(worker);
         }
     }
-    kill_after(crew, 0);
+    tell_when_empty(crew);
 }
 
 bool

@@ -6,9 +6,10 @@
  *                     +--------- it died --------------+-------------------------------+
  *                                   \-- of a crew that serves: another after a while
  *
- *     the crew:   STARTING --all ready--> READY --crew_go()--> SERVING --crew_drain()-->
+ *     the crew:   STARTING --all ready--> READY --crew_go()--> OPENING --all slots open-->
+ * SERVING |                     |                     |                           |
+ *                     +--one failed---------+-----none is left----+ FAILED      crew_drain() +-
  * DRAINING
- *                     \--one failed--> FAILED
  *
  * Each slot (one event loop of one worker) has its own socket of every TCP address. Whoever
  * serves accepts from its own slots and from those that have nobody. Thread: the master's. */
@@ -32,6 +33,7 @@ struct loop;
 enum crew_state {
     CREW_STARTING,
     CREW_READY,
+    CREW_OPENING, /* told to accept; not all slots have somebody who does */
     CREW_SERVING,
     CREW_FAILED, /* its workers are being ended */
     CREW_DRAINING,
@@ -56,7 +58,7 @@ struct crew_master {
             struct weir_str path); /* the descriptor of a log file, or -1 */
 
     void (*on_ready)(void *context, struct crew *crew);
-    void (*on_serving)(void *context, struct crew *crew); /* after crew_go(): all accept */
+    void (*on_serving)(void *context, struct crew *crew); /* after crew_go(): it is SERVING */
     void (*on_failed)(void *context, struct crew *crew, int exit_code);
     void (*on_empty)(void *context, struct crew *crew); /* no worker is left; may free it */
     void *context;
@@ -69,13 +71,23 @@ struct crew_worker {
     pid_t pid;
     struct channel *channel;
     struct flight *flight; /* owned: what it is doing; NULL where there is no memory for it */
+    struct timer limit;    /* of its state: until when it starts, accepts, ends */
     bool is_stalled;       /* it was told to abort, since a loop of its does not come back */
-    uint64_t started_ns, serving_ns;
+    bool is_overdue;       /* or since it did not start in time */
+    bool is_mute;          /* its channel has ended, and it has not */
+    bool is_reaped;        /* its process is gone: what it asked for does not count */
+    uint64_t serving_ns;
     bool is_replaced; /* a replacement for it is starting or serves */
     bool is_leaving;  /* one process fewer is wanted */
     bool was_killed;  /* by us, since nobody needs it any more */
     struct channel_figures figures;
     struct crew_worker *next;
+};
+
+/* One event loop of one worker, and who accepts from its sockets. */
+struct crew_slot {
+    struct crew_worker *owner; /* borrowed; NULL: nobody */
+    bool is_open;              /* the owner says that it accepts */
 };
 
 struct crew {
@@ -87,17 +99,17 @@ struct crew {
     enum crew_state state;
     unsigned processes, loops;
     struct crew_worker *workers; /* owned */
-    struct crew_worker **owners; /* owned; by slot: who accepts from its sockets */
-    unsigned owner_count;
+    struct crew_slot *slots;     /* owned */
+    unsigned slot_count;
     struct buf report;          /* what workers said was wrong, while starting */
+    char failure[768];          /* why it failed, where no report says it; "": unknown */
     int exit_code;              /* of the first that failed */
     bool is_paused;             /* WINCH: it accepts no more */
-    unsigned unopened;          /* slots from which nobody accepts yet, after crew_go() */
     uint64_t restarts;          /* workers that died and were replaced */
     unsigned quick_deaths;      /* in a row */
     unsigned *sent;             /* owned; by address: sockets that workers have */
     struct timer restart_timer; /* starts what is missing */
-    struct timer kill_timer;    /* ends what should have ended by itself */
+    struct timer empty_timer;   /* tells that it is empty, where nobody's end does */
     struct timer watch_timer;   /* looks at the loops */
     struct crew *next;
 };
@@ -135,6 +147,9 @@ bool crew_reap(struct crew *crew, pid_t pid, int status);
 
 /* Sends new descriptors: the error log's, and those of log files (USR1). */
 void crew_reopen(struct crew *crew);
+
+/* It accepts connections: OPENING or SERVING. */
+bool crew_is_accepting(const struct crew *crew);
 
 unsigned crew_count(const struct crew *crew, enum crew_worker_state state);
 

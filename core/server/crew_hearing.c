@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/crew_hearing.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
 
@@ -9,6 +10,9 @@
 #include "server/crew_replace.h"
 #include "server/crew_slots.h"
 #include "server/crew_worker.h"
+
+/* How long a process that has closed its channel may take to end. */
+#define MUTE_NS (10 * NS_PER_S)
 
 static void
 check_ready(struct crew *crew)
@@ -50,27 +54,74 @@ join_in(struct crew_worker *worker)
 
 /* Never two at once: the others wait for their turn, they ask again. */
 static void
-recycle(struct crew_worker *worker)
+recycle(struct crew_worker *worker, const struct channel_message *message)
 {
+    struct channel_recycle body;
+    if (message->bytes != sizeof(body)) {
+        return;
+    }
+    memcpy(&body, message->body, sizeof(body));
     struct crew *crew = worker->crew;
-    bool is_busy = crew->state != CREW_SERVING;
+    bool is_busy = !crew_is_accepting(crew);
     for (const struct crew_worker *other = crew->workers; other != NULL; other = other->next) {
         is_busy |= other->is_replaced || other->state == CREW_WORKER_STARTING;
     }
     if (!is_busy && worker->state == CREW_WORKER_SERVING) {
-        log_info("worker %u (generation %u) has served workers.max_requests: it is replaced",
-                worker->index, crew->number);
+        log_info("worker %u (generation %u, process %d) %s: it is replaced", worker->index,
+                crew->number, (int)worker->pid,
+                body.is_told ? "was told to end by a signal"
+                             : "has served workers.max_requests");
         worker->is_replaced = true;
         crew_start_missing(crew);
     }
 }
 
+static void
+check_open(struct crew *crew)
+{
+    if (crew->state == CREW_OPENING && crew_is_open(crew)) {
+        crew->state = CREW_SERVING;
+        crew->master->on_serving(crew->master->context, crew);
+    }
+}
+
 /* The crew serves once all of its slots have somebody who accepts. */
 static void
-take_accepting(struct crew *crew)
+take_accepting(struct crew_worker *worker, const struct channel_message *message)
 {
-    if (crew->unopened > 0 && --crew->unopened == 0) {
-        crew->master->on_serving(crew->master->context, crew);
+    struct channel_slot body;
+    if (message->bytes != sizeof(body)) {
+        return;
+    }
+    memcpy(&body, message->body, sizeof(body));
+    crew_slot_opened(worker, body.slot);
+    check_open(worker->crew);
+}
+
+static void
+take_ready(struct crew_worker *worker)
+{
+    struct crew *crew = worker->crew;
+    if (worker->state != CREW_WORKER_STARTING) {
+        return;
+    }
+    worker->state = CREW_WORKER_READY;
+    crew_worker_limit(worker, CLOCK_NEVER);
+    if (crew_is_accepting(crew)) {
+        join_in(worker);
+    } else {
+        check_ready(crew);
+    }
+}
+
+/* What it says cannot be understood: another is better off in its place. */
+static void
+break_off(struct crew_worker *worker, const char *why)
+{
+    if (!worker->is_reaped && !worker->was_killed) {
+        log_error("worker %u (generation %u, process %d): %s: killed", worker->index,
+                worker->crew->number, (int)worker->pid, why);
+        kill(worker->pid, SIGKILL);
     }
 }
 
@@ -87,18 +138,14 @@ crew_on_message(void *context, const struct channel_message *message)
         }
         return;
     case CHANNEL_READY:
-        if (worker->state != CREW_WORKER_STARTING) {
-            return;
-        }
-        worker->state = CREW_WORKER_READY;
-        if (crew->state == CREW_SERVING) {
-            join_in(worker);
-        } else {
-            check_ready(crew);
+        if (!worker->is_reaped) {
+            take_ready(worker);
         }
         return;
     case CHANNEL_ACCEPTING:
-        take_accepting(crew);
+        if (!worker->is_reaped) {
+            take_accepting(worker, message);
+        }
         return;
     case CHANNEL_FIGURES:
         if (message->bytes == sizeof(worker->figures)) {
@@ -106,7 +153,9 @@ crew_on_message(void *context, const struct channel_message *message)
         }
         return;
     case CHANNEL_RECYCLE:
-        recycle(worker);
+        if (!worker->is_reaped) {
+            recycle(worker, message);
+        }
         return;
     case CHANNEL_NONE:
     case CHANNEL_HELLO:
@@ -122,16 +171,20 @@ crew_on_message(void *context, const struct channel_message *message)
     case CHANNEL_DRAIN:
     case CHANNEL_STOP:
     case CHANNEL_TYPE_COUNT:
-        log_error("worker %u (generation %u) sent a message that is not its to send: killed",
-                worker->index, crew->number);
-        kill(worker->pid, SIGKILL);
+        break_off(worker, "sent a message that is not its to send");
         return;
     }
 }
 
-/* Its end follows. */
+/* As a rule its end follows at once. */
 void
-crew_on_channel_closed(void *context)
+crew_on_channel_closed(void *context, int error)
 {
-    (void)context;
+    struct crew_worker *worker = context;
+    if (error != -EPIPE) {
+        break_off(worker, error == -EPROTO ? "sent what is no message" : strerror(-error));
+    } else if (worker->state != CREW_WORKER_DRAINING) {
+        worker->is_mute = true;
+        crew_worker_limit(worker, MUTE_NS);
+    }
 }

@@ -7,6 +7,6 @@
 
 /* Of a channel_owner whose context is a struct crew_worker. */
 void crew_on_message(void *context, const struct channel_message *message);
-void crew_on_channel_closed(void *context);
+void crew_on_channel_closed(void *context, int error);
 
 #endif

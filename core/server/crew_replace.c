@@ -2,6 +2,7 @@
 #include "server/crew_replace.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <sys/wait.h>
 
 #include "base/assert.h"
@@ -65,7 +66,7 @@ crew_start_later(struct crew *crew)
 void
 crew_start_missing(struct crew *crew)
 {
-    for (unsigned i = 0; crew->state == CREW_SERVING && i < crew->processes; i++) {
+    for (unsigned i = 0; crew_is_accepting(crew) && i < crew->processes; i++) {
         if (!has_worker(crew, i) && crew_worker_start(crew, i) != EXIT_OK) {
             crew->quick_deaths++;
             crew_start_later(crew);
@@ -118,16 +119,11 @@ on_death_while_serving(struct crew *crew, const struct crew_worker *worker, int 
     uint64_t now_ns = loop_now_ns(crew->master->loop);
     bool was_quick = worker->state == CREW_WORKER_STARTING ||
             now_ns - worker->serving_ns < QUICK_NS;
-    bool was_asked = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OK;
-    if (was_asked) {
-        log_info("worker %u (generation %u, process %d) ended by itself: it is replaced",
-                worker->index, crew->number, (int)worker->pid);
-    } else {
-        log_error("worker %u (generation %u, process %d) %s: it is replaced", worker->index,
-                crew->number, (int)worker->pid,
-                crew_worker_describe_end(worker, status, text, sizeof(text)));
-    }
-    crew->quick_deaths = was_quick && !was_asked ? crew->quick_deaths + 1 : 0;
+    /* With whatever status: one that is to end has been told to. */
+    log_error("worker %u (generation %u, process %d) %s: it is replaced", worker->index,
+            crew->number, (int)worker->pid,
+            crew_worker_describe_end(worker, status, text, sizeof(text)));
+    crew->quick_deaths = was_quick ? crew->quick_deaths + 1 : 0;
     crew->restarts++;
     /* As long as others serve, one that cannot be replaced is no reason to end them. */
     if (crew->quick_deaths >= QUICK_DEATHS_MAX && crew->number == 1 &&
@@ -149,10 +145,14 @@ on_death_while_starting(struct crew *crew, const struct crew_worker *worker, int
     }
     bool has_code = WIFEXITED(status) && WEXITSTATUS(status) != EXIT_OK;
     crew->exit_code = has_code ? WEXITSTATUS(status) : EXIT_RUNTIME;
-    if (!has_code) {
-        char text[CREW_END_BYTES];
-        log_error("worker %u (generation %u) %s before it was ready", worker->index,
-                crew->number, crew_worker_describe_end(worker, status, text, sizeof(text)));
+    char text[CREW_END_BYTES];
+    crew_worker_describe_end(worker, status, text, sizeof(text));
+    snprintf(crew->failure, sizeof(crew->failure),
+            "worker %u (generation %u) %s%s before it %s", worker->index, crew->number,
+            worker->is_overdue ? "took longer than workers.start_timeout: it was ended, " : "",
+            text, crew->state == CREW_OPENING ? "served" : "was ready");
+    if (!has_code) { /* else it has said why */
+        log_error("%s", crew->failure);
     }
     crew->state = CREW_FAILED;
     crew_kill_all(crew, SIGKILL);
@@ -170,11 +170,10 @@ crew_reap(struct crew *crew, pid_t pid, int status)
         return false;
     }
     /* What it said last may still stand in its channel. */
+    worker->is_reaped = true;
     channel_take_rest(worker->channel);
     *link = worker->next;
-    for (unsigned i = 0; i < crew->owner_count; i++) {
-        crew->owners[i] = crew->owners[i] == worker ? NULL : crew->owners[i];
-    }
+    crew_forget_owner(worker);
     for (struct crew_worker *other = crew->workers; other != NULL; other = other->next) {
         other->is_replaced &= other->index != worker->index; /* its replacement failed */
     }
@@ -183,6 +182,13 @@ crew_reap(struct crew *crew, pid_t pid, int status)
     case CREW_READY:
     case CREW_FAILED:
         on_death_while_starting(crew, worker, status);
+        break;
+    case CREW_OPENING:
+        if (crew_count(crew, CREW_WORKER_SERVING) == 0) { /* it has proved nothing yet */
+            on_death_while_starting(crew, worker, status);
+            break;
+        }
+        on_death_while_serving(crew, worker, status);
         break;
     case CREW_SERVING:
         on_death_while_serving(crew, worker, status);
@@ -203,15 +209,9 @@ crew_reap(struct crew *crew, pid_t pid, int status)
         metric_fold(crew->master->metrics, worker->pid);
     }
     crew_worker_free(worker);
-    if (crew->state == CREW_SERVING) {
+    if (crew_is_accepting(crew)) {
         crew_assign(crew);
-        if (crew->unopened > 0) { /* it may have been the one that was waited for */
-            crew->unopened = 0;
-            crew->master->on_serving(crew->master->context, crew);
-        }
     } else if (crew->workers == NULL) {
-        int r = timer_set(&crew->kill_timer, CLOCK_NEVER);
-        WEIR_ASSERT(r == 0);
         crew_tell_empty(crew);
     }
     return true;

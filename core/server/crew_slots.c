@@ -28,8 +28,69 @@ nth_serving(const struct crew *crew, unsigned n)
     }
 }
 
-/* Every slot has somebody who accepts from it, for as long as anybody serves: its own worker
- * or, where that is not there, one of the others in turn. */
+bool
+crew_is_open(const struct crew *crew)
+{
+    bool is = true;
+    for (unsigned slot = 0; slot < crew->slot_count; slot++) {
+        is &= crew->slots[slot].owner != NULL && crew->slots[slot].is_open;
+    }
+    return is;
+}
+
+/* The worker has said of all its slots that it accepts from them. */
+static bool
+has_opened_all(const struct crew_worker *worker)
+{
+    bool has = true;
+    const struct crew *crew = worker->crew;
+    for (unsigned slot = 0; slot < crew->slot_count; slot++) {
+        has &= crew->slots[slot].owner != worker || crew->slots[slot].is_open;
+    }
+    return has;
+}
+
+void
+crew_slot_opened(struct crew_worker *worker, uint32_t slot)
+{
+    struct crew *crew = worker->crew;
+    if (slot < crew->slot_count && crew->slots[slot].owner == worker) {
+        crew->slots[slot].is_open = true;
+    }
+    if (worker->state == CREW_WORKER_SERVING && has_opened_all(worker)) {
+        crew_worker_limit(worker, CLOCK_NEVER);
+    }
+}
+
+void
+crew_forget_owner(const struct crew_worker *worker)
+{
+    struct crew *crew = worker->crew;
+    for (unsigned slot = 0; slot < crew->slot_count; slot++) {
+        if (crew->slots[slot].owner == worker) {
+            crew->slots[slot] = (struct crew_slot){ .owner = NULL };
+        }
+    }
+}
+
+static void
+give(struct crew *crew, unsigned slot, struct crew_worker *worker)
+{
+    struct crew_worker *before = crew->slots[slot].owner;
+    const struct channel_slot body = { .slot = slot };
+    crew->slots[slot] = (struct crew_slot){ .owner = worker };
+    if (worker != NULL) {
+        if (!timer_is_set(&worker->limit) || worker->limit.deadline_ns == CLOCK_NEVER) {
+            crew_worker_limit(worker, crew->plan->workers.start_timeout_ns);
+        }
+        crew_worker_send(worker, CHANNEL_ACCEPT, &body, sizeof(body), NULL, 0);
+    }
+    if (before != NULL && before->state == CREW_WORKER_SERVING) {
+        crew_worker_send(before, CHANNEL_RELEASE, &body, sizeof(body), NULL, 0);
+    }
+}
+
+/* Its own worker or, where that is not there, one of the others in turn. */
 void
 crew_assign(struct crew *crew)
 {
@@ -37,22 +98,13 @@ crew_assign(struct crew *crew)
         return;
     }
     unsigned serving = crew_count(crew, CREW_WORKER_SERVING);
-    for (unsigned slot = 0; slot < crew->owner_count; slot++) {
+    for (unsigned slot = 0; slot < crew->slot_count; slot++) {
         struct crew_worker *worker = find_serving(crew, slot / crew->loops);
         if (worker == NULL && serving > 0) {
             worker = nth_serving(crew, slot % serving);
         }
-        struct crew_worker *before = crew->owners[slot];
-        if (before == worker) {
-            continue;
-        }
-        const struct channel_slot body = { .slot = slot };
-        crew->owners[slot] = worker;
-        if (worker != NULL) {
-            crew_worker_send(worker, CHANNEL_ACCEPT, &body, sizeof(body), NULL, 0);
-        }
-        if (before != NULL && before->state == CREW_WORKER_SERVING) {
-            crew_worker_send(before, CHANNEL_RELEASE, &body, sizeof(body), NULL, 0);
+        if (crew->slots[slot].owner != worker) {
+            give(crew, slot, worker);
         }
     }
 }
@@ -66,15 +118,15 @@ crew_take_new_sockets(struct crew *crew)
         const struct listening *listening = crew->listening[i];
         slots = !listening->is_shared && listening->count > slots ? listening->count : slots;
     }
-    if (slots > crew->owner_count) {
-        struct crew_worker **owners = realloc(crew->owners, slots * sizeof(*owners));
-        if (owners == NULL) {
+    if (slots > crew->slot_count) {
+        struct crew_slot *grown = realloc(crew->slots, slots * sizeof(*grown));
+        if (grown == NULL) {
             log_error("out of memory");
             return false;
         }
-        memset(owners + crew->owner_count, 0, (slots - crew->owner_count) * sizeof(*owners));
-        crew->owners = owners;
-        crew->owner_count = slots;
+        memset(grown + crew->slot_count, 0, (slots - crew->slot_count) * sizeof(*grown));
+        crew->slots = grown;
+        crew->slot_count = slots;
     }
     for (size_t i = 0; i < crew->plan->listeners_count; i++) {
         for (struct crew_worker *worker = crew->workers; worker != NULL;
@@ -89,7 +141,7 @@ crew_take_new_sockets(struct crew *crew)
 void
 crew_refresh(struct crew *crew)
 {
-    if (crew->has_sockets && crew_take_new_sockets(crew) && crew->state == CREW_SERVING) {
+    if (crew->has_sockets && crew_take_new_sockets(crew) && crew_is_accepting(crew)) {
         crew_assign(crew);
     }
 }
@@ -98,11 +150,9 @@ void
 crew_pause(struct crew *crew)
 {
     crew->is_paused = true;
-    for (unsigned slot = 0; slot < crew->owner_count; slot++) {
-        const struct channel_slot body = { .slot = slot };
-        if (crew->owners[slot] != NULL) {
-            crew_worker_send(crew->owners[slot], CHANNEL_RELEASE, &body, sizeof(body), NULL, 0);
-            crew->owners[slot] = NULL;
+    for (unsigned slot = 0; slot < crew->slot_count; slot++) {
+        if (crew->slots[slot].owner != NULL) {
+            give(crew, slot, NULL);
         }
     }
 }

@@ -10,6 +10,15 @@
  * there is no memory for that. */
 bool crew_take_new_sockets(struct crew *crew);
 
+/* `worker` says that it accepts from a slot. */
+void crew_slot_opened(struct crew_worker *worker, uint32_t slot);
+
+/* `worker` is about to be freed: its slots have nobody. */
+void crew_forget_owner(const struct crew_worker *worker);
+
+/* Every slot has somebody who accepts from it. */
+bool crew_is_open(const struct crew *crew);
+
 /* Every slot gets somebody who accepts from it, for as long as anybody serves. */
 void crew_assign(struct crew *crew);
 

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "event/loop.h"
 #include "event/signal.h"
 #include "module/chain.h"
@@ -23,6 +24,9 @@
 #include "server/privileges.h"
 
 #define DESCRIPTION_BYTES 512
+
+/* How long after its deadline a worker that should have ended is killed. */
+#define KILL_AFTER_NS (3 * NS_PER_S)
 
 /* ---- words ------------------------------------------------------------------------------- */
 
@@ -157,7 +161,73 @@ crew_worker_drain(struct crew_worker *worker, bool is_stop)
         .is_stop = is_stop,
     };
     worker->state = CREW_WORKER_DRAINING;
+    crew_worker_limit(worker, clock_add_ns(body.timeout_ns, KILL_AFTER_NS));
     crew_worker_send(worker, CHANNEL_DRAIN, &body, sizeof(body), NULL, 0);
+}
+
+void
+crew_worker_stop(struct crew_worker *worker)
+{
+    worker->state = CREW_WORKER_DRAINING;
+    crew_worker_limit(worker, KILL_AFTER_NS);
+    crew_worker_send(worker, CHANNEL_STOP, NULL, 0, NULL, 0);
+}
+
+/* ---- its time ---------------------------------------------------------------------------- */
+
+/* Stopped by a signal or held by a debugger: it cannot come back, and that is nobody's fault.
+ */
+static bool
+is_held(pid_t pid)
+{
+    char path[32], text[256]; /* "PID (NAME) STATE ...", and a name is 15 bytes at the most */
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd == -1 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (fd != -1) {
+        close(fd);
+    }
+    text[n > 0 ? n : 0] = '\0';
+    const char *end = strrchr(text, ')');
+    return end != NULL && end[1] == ' ' && (end[2] == 'T' || end[2] == 't');
+}
+
+/* It had its time. An abort says where it was, in the log; the next time there is no more
+ * asking. */
+static void
+on_limit(struct timer *timer)
+{
+    struct crew_worker *worker = (struct crew_worker *)((char *)timer -
+            offsetof(struct crew_worker, limit));
+    const struct site_workers *workers = &worker->crew->plan->workers;
+    bool is_start = worker->state == CREW_WORKER_STARTING ||
+            worker->state == CREW_WORKER_SERVING;
+    if (is_start && !worker->is_mute && !worker->is_overdue && is_held(worker->pid)) {
+        crew_worker_limit(worker, workers->start_timeout_ns);
+        return;
+    }
+    const char *what = worker->is_mute ? "closed its channel and does not end: killed"
+            : worker->is_overdue       ? "does not even abort: killed"
+            : worker->state == CREW_WORKER_STARTING
+            ? "does not become ready within workers.start_timeout: it is ended"
+            : worker->state == CREW_WORKER_SERVING
+            ? "does not begin to accept within workers.start_timeout: it is ended"
+            : "does not end: killed";
+    log_error("worker %u (generation %u, process %d) %s", worker->index, worker->crew->number,
+            (int)worker->pid, what);
+    bool may_tell = is_start && !worker->is_mute && !worker->is_overdue;
+    worker->is_overdue |= is_start;
+    worker->was_killed |= !is_start;
+    kill(worker->pid, may_tell ? SIGABRT : SIGKILL);
+    crew_worker_limit(worker, may_tell ? KILL_AFTER_NS : CLOCK_NEVER);
+}
+
+void
+crew_worker_limit(struct crew_worker *worker, uint64_t ns)
+{
+    uint64_t now_ns = loop_now_ns(worker->crew->master->loop);
+    int r = timer_set(&worker->limit, clock_add_ns(now_ns, ns));
+    WEIR_ASSERT(r == 0); /* its place was made at birth */
 }
 
 /* ---- starting ---------------------------------------------------------------------------- */
@@ -183,7 +253,10 @@ become_worker(const struct crew *crew, int channel_fd, pid_t master)
     } else {
         fcntl(channel_fd, F_SETFD, 0);
     }
-    close_range(CHANNEL_WORKER_FD + 1, ~0U, 0);
+    /* Not closed before it is executed, for if that fails the log is to say so. */
+    if (close_range(CHANNEL_WORKER_FD + 1, ~0U, CLOSE_RANGE_CLOEXEC) == -1) {
+        close_range(CHANNEL_WORKER_FD + 1, ~0U, 0); /* Linux 5.10 */
+    }
     char *const argv[] = { (char *)(uintptr_t) "weir", (char *)(uintptr_t) "worker", NULL };
     execv(crew->master->program, argv);
     log_error("%s cannot be executed as %s: %s", crew->master->program,
@@ -207,7 +280,12 @@ crew_worker_start(struct crew *crew, unsigned index)
     pid_t master = getpid();
     worker->crew = crew;
     worker->index = index;
-    worker->started_ns = loop_now_ns(crew->master->loop);
+    timer_init(&worker->limit, crew->master->loop, on_limit);
+    r = timer_set(&worker->limit, CLOCK_NEVER);
+    if (r < 0) {
+        goto fail;
+    }
+    crew_worker_limit(worker, crew->plan->workers.start_timeout_ns);
     r = flight_new(&worker->flight);
     if (r < 0) {
         log_warn("worker %u (generation %u): no memory to record what it does: %s", index,
@@ -219,9 +297,6 @@ crew_worker_start(struct crew *crew, unsigned index)
     }
     if (worker->pid == -1) {
         r = -errno;
-        channel_free(worker->channel);
-        flight_free(worker->flight);
-        ends[0] = -1;
         goto fail;
     }
     close(ends[1]);
@@ -231,13 +306,13 @@ crew_worker_start(struct crew *crew, unsigned index)
     return EXIT_OK;
 
 fail:
-    if (ends[0] != -1) {
+    if (ends[0] != -1 && (worker == NULL || worker->channel == NULL)) {
         close(ends[0]);
     }
     if (ends[1] != -1) {
         close(ends[1]);
     }
-    free(worker);
+    crew_worker_free(worker);
     log_error("worker %u (generation %u) cannot be started: %s", index, crew->number,
             strerror(-r));
     return EXIT_SYSTEM;
@@ -251,23 +326,6 @@ crew_worker_end_unneeded(struct crew_worker *worker)
 {
     worker->was_killed = true;
     kill(worker->pid, SIGKILL);
-}
-
-/* Stopped by a signal or held by a debugger: it cannot come back, and that is nobody's fault.
- */
-static bool
-is_held(pid_t pid)
-{
-    char path[32], text[256]; /* "PID (NAME) STATE ...", and a name is 15 bytes at the most */
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd == -1 ? -1 : read(fd, text, sizeof(text) - 1);
-    if (fd != -1) {
-        close(fd);
-    }
-    text[n > 0 ? n : 0] = '\0';
-    const char *end = strrchr(text, ')');
-    return end != NULL && end[1] == ' ' && (end[2] == 'T' || end[2] == 't');
 }
 
 /* A loop that does not come back from a module serves nobody: its worker is replaced. */
@@ -298,6 +356,12 @@ crew_worker_watch(struct crew_worker *worker, uint64_t now_ns, uint64_t limit_ns
 void
 crew_worker_free(struct crew_worker *worker)
 {
+    if (worker == NULL) {
+        return;
+    }
+    if (worker->crew != NULL) {
+        timer_cancel(&worker->limit);
+    }
     channel_free(worker->channel);
     flight_free(worker->flight);
     free(worker);

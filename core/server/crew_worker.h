@@ -25,6 +25,13 @@ void crew_worker_send_sockets(struct crew_worker *worker, size_t address, unsign
 /* The error log and the log files. */
 void crew_worker_send_logs(struct crew_worker *worker);
 
+/* It has `ns` from now for what its state is about (CLOCK_NEVER: no limit): a worker that is
+ * late is ended, and named. */
+void crew_worker_limit(struct crew_worker *worker, uint64_t ns);
+
+/* It ends now, by itself. */
+void crew_worker_stop(struct crew_worker *worker);
+
 /* It accepts no more, and ends with what it has. */
 void crew_worker_drain(struct crew_worker *worker, bool is_stop);
 

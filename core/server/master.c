@@ -268,7 +268,8 @@ is_changing(const struct master *master)
 {
     bool is = false;
     for (const struct crew *crew = master->crews; crew != NULL; crew = crew->next) {
-        is |= crew->state == CREW_STARTING || crew->state == CREW_READY || crew->unopened > 0;
+        is |= crew->state == CREW_STARTING || crew->state == CREW_READY ||
+                crew->state == CREW_OPENING;
     }
     return is;
 }
@@ -369,7 +370,11 @@ on_failed(void *context, struct crew *crew, int exit_code)
     struct crew *serving = find_crew(master, CREW_SERVING);
     if (master->state == MASTER_SERVING) {
         struct weir_str said = buf_str(&crew->report);
-        (void)!buf_append(&master->report, said); /* one that does not fit is cut */
+        /* One that does not fit is cut. */
+        (void)!buf_append(&master->report, said);
+        if (crew->failure[0] != '\0') {
+            (void)!buf_printf(&master->report, "weir: %s\n", crew->failure);
+        }
         log_error("reload: generation %u failed, generation %u serves on", crew->number,
                 serving == NULL ? 0 : serving->number);
         tell_reloaded(master, false, "generation %u failed, generation %u serves on",
@@ -506,6 +511,8 @@ crew_state_name(const struct crew *crew)
         return "starting";
     case CREW_READY:
         return "ready";
+    case CREW_OPENING:
+        return "opening";
     case CREW_SERVING:
         return "serving";
     case CREW_FAILED:

@@ -67,6 +67,7 @@ struct worker {
     struct timer figures_timer;
     uint64_t max_requests;
     bool has_started, is_ending;
+    bool is_told; /* by a signal, to end: once another serves in its place */
     int exit_code;
 };
 
@@ -111,6 +112,15 @@ send_report(struct worker *worker, struct diagnostics *diagnostics)
 }
 
 static void
+ask_for_another(struct worker *worker)
+{
+    const struct channel_recycle body = { .is_told = worker->is_told };
+    if (!worker->is_ending) {
+        say(worker, CHANNEL_RECYCLE, &body, sizeof(body));
+    }
+}
+
+static void
 on_figures_timer(struct timer *timer)
 {
     struct worker *worker = (struct worker *)((char *)timer -
@@ -127,8 +137,8 @@ on_figures_timer(struct timer *timer)
         sum.bytes_out += atomic_load_explicit(&figures->bytes_out, memory_order_relaxed);
     }
     say(worker, CHANNEL_FIGURES, &sum, sizeof(sum));
-    if (sum.requests >= worker->max_requests && !worker->is_ending) {
-        say(worker, CHANNEL_RECYCLE, NULL, 0); /* again until it is heeded */
+    if (sum.requests >= worker->max_requests || worker->is_told) {
+        ask_for_another(worker); /* again until it is heeded */
     }
     int r = timer_set(timer, clock_add_ns(loop_now_ns(worker->loop), NS_PER_S));
     (void)r; /* in its own callback it cannot fail */
@@ -212,15 +222,17 @@ on_slot_opened(void *context, uint32_t slot)
 }
 
 /* Signals of the terminal reach us too and are the master's to act on. TERM is meant for this
- * process: it drains, and the master starts another. */
+ * process: it serves until the master has another in its place, or connections would wait at
+ * sockets that nobody looks at. */
 static void
 on_signal(void *context, int signo)
 {
     struct worker *worker = context;
-    if (signo == SIGTERM && worker->site != NULL) {
-        log_info("worker %u: told to end by a signal; what was accepted is answered",
+    if (signo == SIGTERM && worker->has_started) {
+        log_info("worker %u: told to end by a signal; another takes its place first",
                 worker->hello.index);
-        end(worker, WORKER_ORDER_DRAIN, worker->site->workers.drain_timeout_ns, true);
+        worker->is_told = true;
+        ask_for_another(worker);
     } else if (signo == SIGTERM) {
         loop_stop(worker->loop);
     }
@@ -382,12 +394,15 @@ take_hello(struct worker *worker, const struct channel_message *message)
 static void
 take_file(const struct channel_message *message)
 {
-    if (message->descriptor_count != 1 || message->bytes == 0) {
+    struct weir_str path = weir_str_make(message->body, message->bytes);
+    if ((message->descriptor_count != 1 && !message->is_cut) || message->bytes == 0) {
         return;
     }
-    struct weir_str path = weir_str_make(message->body, message->bytes);
-    int r = log_file_offer(path, message->descriptors[0]);
-    message->descriptors[0] = -1;
+    int r = -EMFILE;
+    if (!message->is_cut) {
+        r = log_file_offer(path, message->descriptors[0]);
+        message->descriptors[0] = -1;
+    }
     if (r < 0) {
         log_error("log file %.*s cannot be taken over: %s", WEIR_STR_ARG(path), strerror(-r));
     }
@@ -399,6 +414,10 @@ static void
 take_log(struct worker *worker, const struct channel_message *message)
 {
     struct channel_log log;
+    if (message->is_cut) {
+        log_error("the error log cannot be taken over, for too many files are open: this "
+                  "worker goes on with the old one");
+    }
     if (message->bytes != sizeof(log) || message->descriptor_count != 1) {
         return;
     }
@@ -617,10 +636,12 @@ on_message(void *context, const struct channel_message *message)
 
 /* Nobody is left who could tell us anything, or would start another. */
 static void
-on_channel_closed(void *context)
+on_channel_closed(void *context, int error)
 {
     struct worker *worker = context;
-    log_warn("the master is gone: worker %u ends", worker->hello.index);
+    log_warn("%s: worker %u ends",
+            error == -EPIPE ? "the master is gone" : "the channel to the master is broken",
+            worker->hello.index);
     _exit(EXIT_RUNTIME);
 }
 

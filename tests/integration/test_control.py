@@ -87,6 +87,34 @@ def test_reload_prints_what_is_wrong_and_changes_nothing(weir, raw):
     assert raw(server).send(GET).read().body == HELLO
 
 
+def wicked(server, **options):
+    """Its configuration, with a module that does harm in a second route."""
+    config = json.loads((server.folder / "weir.json").read_text())
+    path = f"{os.environ['WEIR_BUILDDIR']}/tests/support/.libs/libwicked.so"
+    config["modules"] = ["respond", {"name": "wicked", "path": path}]
+    config["servers"][0]["routes"].append({"match": "/wicked", "handle": {"wicked": options}})
+    return config
+
+
+def test_a_generation_that_does_not_come_up_is_given_up(weir, raw):
+    """A module that waits for ever where only workers call it, such as for a database."""
+    server = weir(site())
+    file = server.folder / "weir.json"
+    good = file.read_text()
+    config = wicked(server, open="hang")
+    config["workers"]["start_timeout"] = "200ms"
+    file.write_text(json.dumps(config))
+    server.expect_error("worker 0 .generation 2, process .* does not become ready within workers.start_timeout")
+    server.expect_error("before it was ready")
+    server.expect_error("generation 2 failed, generation 1 serves on")
+    done = weir_command(server, "reload")
+    assert done.returncode == 78, done
+    assert "worker 0 (generation 2) took longer than workers.start_timeout" in done.stderr
+    assert raw(server).send(GET).read().body == HELLO
+    file.write_text(good)
+    assert weir_command(server, "reload").returncode == 0
+
+
 def test_several_who_ask_for_a_reload_are_all_answered(weir):
     server = weir(site())
     asked = [subprocess.Popen([*server.command, "reload", "--control", f"{server.folder}/control.sock"],

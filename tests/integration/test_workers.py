@@ -10,6 +10,7 @@ import socket
 import time
 
 import pytest
+from weir_load import Load
 from weir_process import eventually, process_tree
 from weir_site import GET, HELLO, route, site
 
@@ -90,6 +91,19 @@ def test_a_worker_told_to_end_answers_what_it_has_and_is_replaced(weir, raw):
     assert connection.read().body == HELLO
     assert eventually(lambda: workers(server) and workers(server) != before)
     assert raw(server).send(GET).read().body == HELLO
+
+
+def test_no_request_is_lost_when_workers_are_told_to_end_under_load(weir):
+    """The master starts another before the one that was told closes its doors."""
+    server = serving(weir, processes=2)
+    with Load(server) as load:
+        for _ in range(6):
+            victim, answers = workers(server)[0], load.answers
+            os.kill(victim, signal.SIGTERM)
+            assert eventually(lambda: victim not in workers(server), 30)
+            assert eventually(lambda: load.answers > answers + 20, 20)
+            assert len(workers(server)) == 2
+    assert not load.lost, load.lost[:5]
 
 
 def test_no_worker_outlives_its_master(weir, raw):

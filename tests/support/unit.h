@@ -36,19 +36,26 @@ unit_slow(double seconds)
         ck_assert_uint_lt(unit_nth, 100000);       \
     }
 
-#define UNIT_MAIN(name, add_tests)                          \
-    int main(void)                                          \
-    {                                                       \
-        Suite *suite = suite_create(name);                  \
-        TCase *tests = tcase_create(name);                  \
-        tcase_set_timeout(tests, unit_slow(60));            \
-        add_tests(tests);                                   \
-        suite_add_tcase(suite, tests);                      \
-        SRunner *runner = srunner_create(suite);            \
-        srunner_run_all(runner, CK_NORMAL);                 \
-        int failures = srunner_ntests_failed(runner);       \
-        srunner_free(runner);                               \
-        return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE; \
+/* What UNIT_MAIN does, for a program whose main() is its own. Returns an exit status. */
+static inline int
+unit_run(const char *name, void (*add_tests)(TCase *tests))
+{
+    Suite *suite = suite_create(name);
+    TCase *tests = tcase_create(name);
+    tcase_set_timeout(tests, unit_slow(60));
+    add_tests(tests);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failures = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+#define UNIT_MAIN(name, add_tests)        \
+    int main(void)                        \
+    {                                     \
+        return unit_run(name, add_tests); \
     }
 
 #endif

@@ -14,7 +14,7 @@
 #define ANSWER_FD 4
 
 struct wicked_conf {
-    struct weir_str check;
+    struct weir_str check, open;
 };
 
 struct wicked_options {
@@ -100,6 +100,16 @@ conf_check(const void *conf, struct weir_conf_report *report)
     return 0;
 }
 
+/* In workers only. */
+static int
+conf_open(void *conf, struct weir_conf_report *report)
+{
+    const struct wicked_conf *wicked = conf;
+    (void)report;
+    be_wicked(wicked->open.ptr == NULL ? "" : wicked->open.ptr);
+    return 0;
+}
+
 static enum weir_verdict
 answer(struct weir_request *request, const void *conf)
 {
@@ -110,6 +120,7 @@ answer(struct weir_request *request, const void *conf)
 
 static const struct weir_option options[] = {
     WEIR_STRING(struct wicked_conf, check),
+    WEIR_STRING(struct wicked_conf, open),
 };
 
 static const struct weir_option own_options[] = {
@@ -125,7 +136,8 @@ WEIR_EXPORT const struct weir_module weir_module_v1 = {
     WEIR_HANDLERS({ .name = "wicked",
             .options = WEIR_OPTIONS(struct wicked_conf, options),
             .hooks = WEIR_HOOKS(hooks),
-            .conf_check = conf_check }),
+            .conf_check = conf_check,
+            .conf_open = conf_open }),
     .options = WEIR_OPTIONS(struct wicked_options, own_options),
     .init = init,
 };
