@@ -1093,9 +1093,9 @@ next_limit(const struct h1_conn *conn)
     return limit;
 }
 
-/* Runs steps until none can go on, writes, and sets the next deadline. May free the
- * connection. */
-static void
+/* Runs steps until none can go on, writes, and sets the next deadline. Returns whether the
+ * connection is still there. */
+static bool
 take_turn(struct h1_conn *conn, unsigned events)
 {
     WEIR_ASSERT(!conn->in_turn && current_turn == NULL);
@@ -1156,12 +1156,13 @@ take_turn(struct h1_conn *conn, unsigned events)
     conn->in_turn = false;
     if (result == STEP_GONE) {
         close_conn(conn);
-        return;
+        return false;
     }
     if (turn.must_yield) {
         loop_defer_to_next(conn->engine->loop, &conn->task);
     }
     coarse_timer_set(&conn->timer, next_limit(conn).deadline);
+    return true;
 }
 
 static void
@@ -1307,7 +1308,7 @@ h1_conn_stream_memory(struct h1_conn *conn)
     return conn->stream_memory;
 }
 
-void
+bool
 h1_conn_start(struct h1_conn *conn, struct stream *stream)
 {
     conn->stream = stream;
@@ -1320,7 +1321,7 @@ h1_conn_start(struct h1_conn *conn, struct stream *stream)
         conn->admission = watch->opened(conn->engine, conn->settings, conn, &conn->peer,
                 &conn->watched);
     }
-    take_turn(conn, STREAM_READABLE);
+    return take_turn(conn, STREAM_READABLE);
 }
 
 void
@@ -1348,12 +1349,10 @@ h1_serve_fd(struct engine *engine, const struct h1_settings *settings, int fd,
         free_conn(conn);
         return r;
     }
-    r = tcp_stream_watch(stream);
-    if (r < 0) {
-        stream_close(stream, false);
-        free_conn(conn);
-        return r;
+    /* A connection of one request, which came with it, is over before the loop hears of it. */
+    if (h1_conn_start(conn, stream) && tcp_stream_watch(stream) < 0) {
+        gone(conn, H1_CLOSE_NO_MEMORY);
+        close_conn(conn);
     }
-    h1_conn_start(conn, stream);
     return 0;
 }

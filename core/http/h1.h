@@ -89,13 +89,14 @@ void *h1_conn_stream_memory(struct h1_conn *conn);
 void h1_conn_on_event(void *owner, unsigned events);
 
 /* Begins: the connection owns `stream` from now on, and itself. It reads at once, before any
- * event. May free the connection. */
-void h1_conn_start(struct h1_conn *conn, struct stream *stream);
+ * event. Returns whether the connection is still there. */
+bool h1_conn_start(struct h1_conn *conn, struct stream *stream);
 
 /* Goes on with a connection that was H1_HELD, at the end of the loop's turn. */
 void h1_conn_admit(struct h1_conn *conn, enum h1_admission admission);
 
-/* Serves a connected socket; takes `fd` over, on failure too. Returns 0 or a negative errno. */
+/* Serves a connected socket; takes `fd` over, on failure too. Returns 0, also when the
+ * connection is over already, or a negative errno. */
 WEIR_MUST_USE int h1_serve_fd(struct engine *engine, const struct h1_settings *settings, int fd,
         const struct addr *peer);
 

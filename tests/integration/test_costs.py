@@ -44,8 +44,27 @@ def trace(pid, file):
     return tracer
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="no strace")
-@pytest.mark.skipif(is_instrumented(), reason="sanitizers make calls of their own")
+def stop(tracer):
+    tracer.send_signal(signal.SIGINT)
+    tracer.wait(slow(10))
+    tracer.stderr.close()
+
+
+def counted(file):
+    """How often each call was made."""
+    calls = {}
+    for line in file.read_text().splitlines():
+        match = re.match(r"\d+ +(\w+)\(", line)
+        if match and match.group(1) not in NOT_COUNTED:
+            calls[match.group(1)] = calls.get(match.group(1), 0) + 1
+    return calls
+
+
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None or is_instrumented(),
+                                  reason="no strace, or sanitizers, which make calls of their own")
+
+
+@needs_strace
 def test_a_request_costs_one_recv_and_one_send(files, tmp_path):
     worker = process_tree(files.pid)[-1]
     clients = [Connection(files) for _ in range(CONNECTIONS)]
@@ -61,17 +80,11 @@ def test_a_request_costs_one_recv_and_one_send(files, tmp_path):
     tracer = trace(worker, tmp_path / "calls")
     for _ in range(ROUNDS):
         ask_all()
-    tracer.send_signal(signal.SIGINT)
-    tracer.wait(slow(10))
-    tracer.stderr.close()
+    stop(tracer)
     for client in clients:
         client.close()
 
-    calls = {}
-    for line in (tmp_path / "calls").read_text().splitlines():
-        match = re.match(r"\d+ +(\w+)\(", line)
-        if match and match.group(1) not in NOT_COUNTED:
-            calls[match.group(1)] = calls.get(match.group(1), 0) + 1
+    calls = counted(tmp_path / "calls")
     requests = CONNECTIONS * ROUNDS
     received = calls.pop("recvfrom", 0) + calls.pop("recvmsg", 0) + calls.pop("read", 0)
     sent = calls.pop("sendto", 0) + calls.pop("sendmsg", 0) + calls.pop("writev", 0)
@@ -79,6 +92,27 @@ def test_a_request_costs_one_recv_and_one_send(files, tmp_path):
     few = requests // 20
     assert requests <= received <= requests + few
     assert requests <= sent <= requests + few
+    assert sum(calls.values()) <= few, calls
+
+
+@needs_strace
+def test_a_connection_of_one_request_that_came_with_it_costs_four_calls(files, tmp_path):
+    worker = process_tree(files.pid)[-1]
+    with Connection(files) as first:
+        assert first.send(get("/1k.bin")).read().status == 200
+    os.kill(worker, signal.SIGSTOP)
+    clients = [Connection(files).send(get("/1k.bin", fields="Connection: close\r\n")) for _ in range(CONNECTIONS)]
+    tracer = trace(worker, tmp_path / "calls")
+    os.kill(worker, signal.SIGCONT)
+    for client in clients:
+        assert client.read().status == 200
+        client.expect_closed()
+    stop(tracer)
+
+    calls = counted(tmp_path / "calls")
+    few = CONNECTIONS // 10
+    for name in ("accept4", "recvfrom", "sendto", "close"):
+        assert CONNECTIONS <= calls.pop(name) <= CONNECTIONS + few
     assert sum(calls.values()) <= few, calls
 
 
