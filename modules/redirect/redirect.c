@@ -203,6 +203,10 @@ redirect(struct weir_request *request, const void *conf_)
     if (location.ptr == NULL) {
         return weir_reply_error(request, 503);
     }
+    size_t host = find_host(location);
+    if (host > 0 && (host == location.len || strchr("/?#:", location.ptr[host]) != NULL)) {
+        return weir_reply_error(request, 400); /* HTTP/1.0 without the Host that it needs */
+    }
     enum weir_verdict verdict = weir_reply_error(request, conf->status.first);
     if (verdict == WEIR_DONE && weir_reply_set(request, WEIR_STR("Location"), location) < 0) {
         return WEIR_FAILED;

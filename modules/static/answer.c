@@ -49,7 +49,8 @@ read_weights(const struct weir_request *request, struct static_weights *weights)
 }
 
 /* The file to send in the place of `file`: the precompressed one that the client wants most,
- * the first in the configuration's order among equals. */
+ * the first in the configuration's order among equals; that of a client that wants the file as
+ * it is more than any of them is the file. */
 struct choice {
     const struct weir_file *file;
     int coding;       /* -1: as it is */
@@ -70,7 +71,7 @@ choose(struct weir_request *request, const struct static_conf *conf, struct weir
     }
     read_weights(request, &weights);
     const struct weir_file *original = choice->file;
-    uint16_t best = 0;
+    uint16_t best = weights.identity > 0 ? weights.identity - 1 : 0;
     for (size_t i = 0; i < conf->precompressed.count; i++) {
         int coding = WEIR_LIST_AT(int, &conf->precompressed, i);
         struct weir_str suffix = static_coding_suffix((enum static_coding)coding);

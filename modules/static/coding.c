@@ -31,6 +31,7 @@ static_weights_init(struct static_weights *weights)
         weights->of[i] = UNSAID;
     }
     weights->any = UNSAID;
+    weights->identity = 0;
 }
 
 /* qvalue (section 12.4.2) in thousandths; 0, so that it is not used, when malformed. */
@@ -52,8 +53,8 @@ read_weight(struct weir_str text)
     return weight > 1000 ? 0 : (uint16_t)weight;
 }
 
-static uint16_t
-weight_of(struct weir_str parameters)
+uint16_t
+static_weight_in(struct weir_str parameters)
 {
     struct weir_str part;
     while (parameters.ptr != NULL && weir_str_split(&parameters, ';', &part)) {
@@ -73,9 +74,13 @@ static_weights_read(struct static_weights *weights, struct weir_str value)
         if (!weir_str_split(&parameters, ';', &name)) {
             continue;
         }
-        uint16_t weight = weight_of(parameters);
+        uint16_t weight = static_weight_in(parameters);
         if (weir_str_eq(name, WEIR_STR("*"))) {
             weights->any = weight;
+            continue;
+        }
+        if (weir_str_eq_icase(name, WEIR_STR("identity"))) {
+            weights->identity = weight;
             continue;
         }
         for (int i = 0; i < STATIC_CODINGS; i++) {

@@ -228,7 +228,7 @@ accepts_html(const struct weir_request *request)
             struct weir_str parameters = type;
             if (weir_str_split(&parameters, ';', &type) &&
                     weir_str_eq_icase(type, WEIR_STR("text/html"))) {
-                return true;
+                return static_weight_in(parameters) > 0;
             }
         }
     }

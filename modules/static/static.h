@@ -60,8 +60,12 @@ WEIR_MUST_USE enum weir_verdict static_answer_error(struct weir_request *request
  * Pure; any thread. */
 struct static_weights {
     uint16_t of[STATIC_CODINGS];
-    uint16_t any; /* of `*` */
+    uint16_t any;      /* of `*` */
+    uint16_t identity; /* of the file as it is, when it is named; else 0: rather any other */
 };
+
+/* The weight that the parameters of an element say, 1000 without one; 0 when malformed. */
+uint16_t static_weight_in(struct weir_str parameters);
 
 void static_weights_init(struct static_weights *weights);
 

@@ -64,6 +64,11 @@ static const struct row {
             308, "shop:7" },
     { "a brace", "{\"to\": \"https://b.example/{{{path.x}\"}", GET("/"), 308,
             "https://b.example/{" },
+    { "no host where the client names none", "{\"to\": \"https://{host}{target}\"}",
+            "GET /evil.example/ HTTP/1.0" CRLF CRLF, 400, NULL },
+    { "nor a port without one", "{\"to\": \"//{host}:8443{target}\"}",
+            "GET /evil.example/ HTTP/1.0" CRLF CRLF, 400, NULL },
+    { "a path needs none", "{\"to\": \"/new\"}", "GET /old HTTP/1.0" CRLF CRLF, 308, "/new" },
     { "OPTIONS * is for no page", "{\"to\": \"/new\"}",
             "OPTIONS * HTTP/1.1" CRLF "Host: a" CRLF CRLF, 404, NULL },
 };
