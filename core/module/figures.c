@@ -154,7 +154,7 @@ figures_count_request(struct figures *figures, const struct weir_request *reques
         metric_add(recent->count, 1);
     }
     if (recent->duration != NULL) {
-        metric_observe_ns(recent->duration,
+        metric_observe_ns(WEIR_METRIC_HISTOGRAM, recent->duration,
                 loop_now_ns(request->engine->loop) - request->began_ns);
     }
     count_end(figures, request->end);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define STACK_BYTES (64u << 10)
@@ -41,6 +42,14 @@ static _Atomic(int) crash_log_fd = STDERR_FILENO;
 int
 flight_attach(int fd)
 {
+    struct stat file;
+    if (fstat(fd, &file) == -1) {
+        return -errno;
+    }
+    /* A file of another size would end in a signal. */
+    if (!S_ISREG(file.st_mode) || file.st_size != (off_t)sizeof(struct flight_pages)) {
+        return -EPROTO;
+    }
     void *memory = mmap(NULL, sizeof(struct flight_pages), PROT_READ | PROT_WRITE, MAP_SHARED,
             fd, 0);
     if (memory == MAP_FAILED) {

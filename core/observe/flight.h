@@ -50,8 +50,9 @@ struct flight_here {
 };
 extern _Thread_local struct flight_here flight_here __attribute__((tls_model("initial-exec")));
 
-/* Maps what the master made; without it records are kept, and nobody reads them. Returns 0 or a
- * negative errno. `fd` stays the caller's. Before any thread. */
+/* Maps what the master made; without it records are kept, and nobody reads them. Returns 0;
+ * -EPROTO for what another build made; another negative errno. `fd` stays the caller's. Before
+ * any thread. */
 WEIR_MUST_USE int flight_attach(int fd);
 
 /* The entry of a module's hook, for flight_enter(). The name is kept in the shared memory.

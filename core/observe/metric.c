@@ -1,246 +1,207 @@
 /* SPDX-License-Identifier: MIT */
-/* One series of a name and labels may stand in many shards; the first shard is the totals,
- * which the master alone writes. While it folds, `folds` is odd: a reader that met an odd or
- * another number begins again. */
+/* Writing. The page is the writer's own, and what it remembers of it is its own too: nothing
+ * here reads what another process may have written. */
 #include "observe/metric.h"
 
-#include <errno.h>
-#include <sched.h>
-#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/assert.h"
+#include "observe/metric_layout.h"
 
-#define MAGIC    UINT64_C(0x31636972746d6577) /* "wemtric1" */
-#define READ_MAX 10000u                       /* beginnings of a reader */
+/* ---- bounds ------------------------------------------------------------------------------ */
 
-struct series {
-    uint32_t type, cell;
-    uint16_t name_len, help_len, labels_len;
-    char name[METRIC_NAME_BYTES], help[METRIC_HELP_BYTES], labels[METRIC_LABELS_BYTES];
+/* OpenTelemetry's, for requests. */
+static const uint64_t long_ns[WEIR_METRIC_BOUNDS] = {
+    5000000,
+    10000000,
+    25000000,
+    50000000,
+    75000000,
+    100000000,
+    250000000,
+    500000000,
+    750000000,
+    1000000000,
+    2500000000,
+    5000000000,
+    7500000000,
+    10000000000,
 };
+static const char *const long_text[WEIR_METRIC_BOUNDS] = { "0.005", "0.01", "0.025", "0.05",
+    "0.075", "0.1", "0.25", "0.5", "0.75", "1.0", "2.5", "5.0", "7.5", "10.0" };
 
-struct metric_shard {
-    _Atomic(int64_t) owner; /* process; 0: nobody's */
-    _Atomic(uint64_t) refused;
-    _Atomic(uint32_t) series_count;
-    uint32_t cell_count; /* the writer's */
-    struct series series[METRIC_SERIES_MAX];
-    metric_cell cells[METRIC_CELLS_MAX];
+/* For calls that should not be felt. */
+static const uint64_t short_ns[WEIR_METRIC_BOUNDS] = {
+    500,
+    1000,
+    2500,
+    5000,
+    10000,
+    25000,
+    50000,
+    100000,
+    250000,
+    500000,
+    1000000,
+    10000000,
+    100000000,
+    1000000000,
 };
-
-struct shared {
-    uint64_t magic, bytes;
-    _Atomic(uint64_t) folds;
-    struct metric_shard shards[METRIC_SHARDS + 1]; /* the first: totals */
-};
-
-struct metric_pages {
-    struct shared *shared; /* mapped */
-    int fd;                /* owned; -1 */
-};
-
-static struct metric_pages *published;
-
-static const struct {
-    const char *text;
-    uint64_t ns;
-} bounds[WEIR_METRIC_BOUNDS] = {
-    { "0.005", 5000000 },
-    { "0.01", 10000000 },
-    { "0.025", 25000000 },
-    { "0.05", 50000000 },
-    { "0.075", 75000000 },
-    { "0.1", 100000000 },
-    { "0.25", 250000000 },
-    { "0.5", 500000000 },
-    { "0.75", 750000000 },
-    { "1", 1000000000 },
-    { "2.5", 2500000000 },
-    { "5", 5000000000 },
-    { "7.5", 7500000000 },
-    { "10", 10000000000 },
-};
+static const char *const short_text[WEIR_METRIC_BOUNDS] = { "5e-07", "1e-06", "2.5e-06",
+    "5e-06", "1e-05", "2.5e-05", "5e-05", "0.0001", "0.00025", "0.0005", "0.001", "0.01", "0.1",
+    "1.0" };
 
 const char *
-weir_metric_bound(unsigned i)
+weir_metric_bound(enum weir_metric_type type, unsigned i)
 {
-    return i < WEIR_METRIC_BOUNDS ? bounds[i].text : NULL;
-}
-
-/* ---- pages ------------------------------------------------------------------------------- */
-
-static int
-map(int fd, struct metric_pages **out)
-{
-    struct metric_pages *pages = calloc(1, sizeof(*pages));
-    if (pages == NULL) {
-        return -ENOMEM;
-    }
-    pages->fd = -1;
-    void *memory = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (memory == MAP_FAILED) {
-        int r = -errno;
-        free(pages);
-        return r;
-    }
-    pages->shared = memory;
-    *out = pages;
-    return 0;
-}
-
-int
-metric_new(struct metric_pages **out)
-{
-    int fd = memfd_create("weir-metrics", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd == -1) {
-        return -errno;
-    }
-    int r = ftruncate(fd, (off_t)sizeof(struct shared)) == -1 ? -errno : map(fd, out);
-    if (r < 0) {
-        close(fd);
-        return r;
-    }
-    (*out)->fd = fd;
-    (*out)->shared->magic = MAGIC;
-    (*out)->shared->bytes = sizeof(struct shared);
-    return 0;
-}
-
-int
-metric_attach(int fd, struct metric_pages **out)
-{
-    struct stat file;
-    if (fstat(fd, &file) == -1) {
-        return -errno;
-    }
-    if (file.st_size != (off_t)sizeof(struct shared)) {
-        return -EPROTO;
-    }
-    struct metric_pages *pages;
-    int r = map(fd, &pages);
-    if (r < 0) {
-        return r;
-    }
-    if (pages->shared->magic != MAGIC || pages->shared->bytes != sizeof(struct shared)) {
-        metric_free(pages);
-        return -EPROTO;
-    }
-    *out = pages;
-    return 0;
+    return i >= WEIR_METRIC_BOUNDS                ? NULL
+            : type == WEIR_METRIC_SHORT_HISTOGRAM ? short_text[i]
+                                                  : long_text[i];
 }
 
 void
-metric_free(struct metric_pages *pages)
+metric_observe_ns(enum weir_metric_type type, metric_cell *cells, uint64_t ns)
 {
-    if (pages == NULL) {
-        return;
+    const uint64_t *bounds = type == WEIR_METRIC_SHORT_HISTOGRAM ? short_ns : long_ns;
+    unsigned i = 0;
+    while (i < WEIR_METRIC_BOUNDS && ns > bounds[i]) {
+        i++;
     }
-    munmap(pages->shared, sizeof(struct shared));
-    if (pages->fd >= 0) {
-        close(pages->fd);
+    metric_count(&cells[i]);
+    if (ns > 0) {
+        metric_add(&cells[WEIR_METRIC_BOUNDS + 1], ns);
     }
-    free(pages);
 }
 
-int
-metric_fd(const struct metric_pages *pages)
-{
-    return pages->fd;
-}
-
-/* ---- writing ----------------------------------------------------------------------------- */
+/* ---- shards ------------------------------------------------------------------------------ */
 
 struct metric_shard *
-metric_shard(struct metric_pages *pages, pid_t owner)
+metric_shard_new(struct metric_page *page)
 {
-    for (unsigned i = 1; i <= METRIC_SHARDS; i++) {
-        struct metric_shard *shard = &pages->shared->shards[i];
-        int64_t nobody = 0;
-        if (atomic_compare_exchange_strong(&shard->owner, &nobody, owner)) {
-            return shard;
-        }
+    struct metric_shard *shard = calloc(1, sizeof(*shard));
+    if (shard != NULL) {
+        shard->page = page;
     }
-    return NULL;
+    return shard;
 }
 
-/* What may be read of a shard, whatever it says. */
-static uint32_t
-count_series(struct metric_shard *shard)
+void
+metric_shard_forget(struct metric_shard *shard)
 {
-    uint32_t count = atomic_load_explicit(&shard->series_count, memory_order_acquire);
-    return count < METRIC_SERIES_MAX ? count : METRIC_SERIES_MAX;
+    memset(shard->index, 0, sizeof(shard->index));
 }
 
-static uint32_t
-cells_of(uint32_t type)
-{
-    return type == WEIR_METRIC_HISTOGRAM ? METRIC_HISTOGRAM_CELLS : 1;
-}
+/* ---- series ------------------------------------------------------------------------------ */
 
-static bool
-is_sound(const struct series *series)
+bool
+metric_is_sound(const struct metric_series *series)
 {
-    return series->type >= WEIR_METRIC_COUNTER && series->type <= WEIR_METRIC_HISTOGRAM &&
+    return series->type >= WEIR_METRIC_COUNTER && series->type <= WEIR_METRIC_SHORT_HISTOGRAM &&
             series->name_len > 0 && series->name_len <= METRIC_NAME_BYTES &&
             series->help_len <= METRIC_HELP_BYTES &&
             series->labels_len <= METRIC_LABELS_BYTES &&
-            series->cell <= METRIC_CELLS_MAX - cells_of(series->type);
+            series->name_at <= METRIC_TEXT_BYTES - series->name_len &&
+            series->help_at <= METRIC_TEXT_BYTES - series->help_len &&
+            series->labels_at <= METRIC_TEXT_BYTES - series->labels_len &&
+            series->cell <= METRIC_CELLS_MAX - metric_cells_of(series->type);
+}
+
+/* FNV-1a: names and labels are the configuration's, nobody chooses collisions. */
+static uint32_t
+hash_more(uint32_t hash, struct weir_str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        hash = (hash ^ (unsigned char)text.ptr[i]) * UINT32_C(16777619);
+    }
+    return hash;
+}
+
+static bool
+is_at(const struct metric_page *page, uint32_t at, size_t len, struct weir_str text)
+{
+    return weir_str_eq(weir_str_make(page->text + at, len), text);
+}
+
+/* The place of the series in the index, or the free one where it is to be entered. */
+static uint16_t *
+find_slot(struct metric_shard *shard, uint32_t type, struct weir_str name,
+        struct weir_str labels)
+{
+    uint32_t hash = hash_more(hash_more(UINT32_C(2166136261) ^ type, name), labels);
+    for (uint32_t i = hash;; i++) {
+        uint16_t *slot = &shard->index[i % METRIC_INDEX_SLOTS];
+        if (*slot == 0) {
+            return slot;
+        }
+        const struct metric_series *series = &shard->page->series[*slot - 1];
+        if (series->type == type &&
+                is_at(shard->page, series->name_at, series->name_len, name) &&
+                is_at(shard->page, series->labels_at, series->labels_len, labels)) {
+            return slot;
+        }
+    }
+}
+
+static uint32_t
+put_text(struct metric_page *page, struct weir_str text)
+{
+    uint32_t at = page->text_bytes;
+    if (text.len > 0) {
+        memcpy(page->text + at, text.ptr, text.len);
+    }
+    page->text_bytes += (uint32_t)text.len;
+    return at;
+}
+
+/* The same name and help stand in the text once, where series of one name are made one after
+ * the other, as they mostly are. */
+static void
+put_name(struct metric_page *page, struct metric_series *series, uint32_t number,
+        struct weir_str name, struct weir_str help)
+{
+    const struct metric_series *before = number == 0 ? NULL : &page->series[number - 1];
+    bool is_same = before != NULL && is_at(page, before->name_at, before->name_len, name) &&
+            is_at(page, before->help_at, before->help_len, help);
+    series->name_at = is_same ? before->name_at : put_text(page, name);
+    series->help_at = is_same ? before->help_at : put_text(page, help);
+    series->name_len = (uint16_t)name.len;
+    series->help_len = (uint16_t)help.len;
+}
+
+metric_cell *
+metric_take_series(struct metric_shard *shard, uint32_t type, struct weir_str name,
+        struct weir_str help, struct weir_str labels)
+{
+    struct metric_page *page = shard->page;
+    uint16_t *slot = find_slot(shard, type, name, labels);
+    if (*slot != 0) {
+        return &page->cells[page->series[*slot - 1].cell];
+    }
+    uint32_t count = metric_count_series(page), cells = metric_cells_of(type);
+    if (count == METRIC_SERIES_MAX || page->cell_count > METRIC_CELLS_MAX - cells ||
+            page->text_bytes > METRIC_TEXT_BYTES - name.len - help.len - labels.len) {
+        metric_add(&page->refused, 1);
+        return NULL;
+    }
+    struct metric_series *series = &page->series[count];
+    series->type = type;
+    series->cell = page->cell_count;
+    put_name(page, series, count, name, help);
+    series->labels_at = put_text(page, labels);
+    series->labels_len = (uint16_t)labels.len;
+    page->cell_count += cells;
+    *slot = (uint16_t)(count + 1);
+    atomic_store_explicit(&page->series_count, count + 1, memory_order_release);
+    return &page->cells[series->cell];
 }
 
 static struct weir_str
-cut(const char *text, size_t len, size_t bytes)
+cut(const char *text, size_t bytes)
 {
+    size_t len = strlen(text);
     return weir_str_make(text, len < bytes ? len : bytes);
-}
-
-static metric_cell *
-find(struct metric_shard *shard, uint32_t type, struct weir_str name, struct weir_str labels)
-{
-    uint32_t count = count_series(shard);
-    for (uint32_t i = 0; i < count; i++) {
-        const struct series *series = &shard->series[i];
-        if (series->type == type && is_sound(series) &&
-                weir_str_eq(name, weir_str_make(series->name, series->name_len)) &&
-                weir_str_eq(labels, weir_str_make(series->labels, series->labels_len))) {
-            return &shard->cells[series->cell];
-        }
-    }
-    return NULL;
-}
-
-static metric_cell *
-take(struct metric_shard *shard, uint32_t type, struct weir_str name, struct weir_str help,
-        struct weir_str labels)
-{
-    metric_cell *found = find(shard, type, name, labels);
-    if (found != NULL) {
-        return found;
-    }
-    uint32_t count = count_series(shard), cells = cells_of(type);
-    if (count == METRIC_SERIES_MAX || shard->cell_count > METRIC_CELLS_MAX - cells) {
-        metric_add(&shard->refused, 1);
-        return NULL;
-    }
-    struct series *series = &shard->series[count];
-    series->type = type;
-    series->cell = shard->cell_count;
-    series->name_len = (uint16_t)name.len;
-    series->help_len = (uint16_t)help.len;
-    series->labels_len = (uint16_t)labels.len;
-    memcpy(series->name, name.ptr, name.len);
-    memcpy(series->help, help.ptr, help.len);
-    if (labels.len > 0) {
-        memcpy(series->labels, labels.ptr, labels.len);
-    }
-    shard->cell_count += cells;
-    /* Pairs with count_series(): whoever sees the count sees the series. */
-    atomic_store_explicit(&shard->series_count, count + 1, memory_order_release);
-    return &shard->cells[series->cell];
 }
 
 metric_cell *
@@ -248,18 +209,90 @@ metric_series(struct metric_shard *shard, enum weir_metric_type type, const char
         const char *help, struct weir_str labels)
 {
     WEIR_ASSERT(labels.len <= METRIC_LABELS_BYTES);
-    return take(shard, type, cut(name, strlen(name), METRIC_NAME_BYTES),
-            cut(help, strlen(help), METRIC_HELP_BYTES), labels);
+    return metric_take_series(shard, type, cut(name, METRIC_NAME_BYTES),
+            cut(help, METRIC_HELP_BYTES), labels);
 }
 
-/* A label's value takes at most this much, so that four fit. */
-#define VALUE_BYTES 48u
+/* ---- labels ------------------------------------------------------------------------------ */
+
+/* What a label's value takes at the most, so that four fit; and the mark of one that was cut:
+ * `~` and eight digits. */
+#define VALUE_BYTES 200u
+#define MARK_BYTES  9u
+
+/* The length of the character of UTF-8 at the front of `text`; 0: it is none. */
+static size_t
+character(struct weir_str text)
+{
+    unsigned char first = (unsigned char)text.ptr[0];
+    size_t len = first < 0x80 ? 1
+            : first < 0xc2    ? 0
+            : first < 0xe0    ? 2
+            : first < 0xf0    ? 3
+            : first < 0xf5    ? 4
+                              : 0;
+    if (len > text.len) {
+        return 0;
+    }
+    for (size_t i = 1; i < len; i++) {
+        if (((unsigned char)text.ptr[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    unsigned char second = len > 2 ? (unsigned char)text.ptr[1] : 0;
+    bool is_overlong = (first == 0xe0 && second < 0xa0) || (first == 0xf0 && second < 0x90);
+    bool is_outside = (first == 0xed && second > 0x9f) || (first == 0xf4 && second > 0x8f);
+    return is_overlong || is_outside ? 0 : len;
+}
+
+/* One character, escaped, of at most four bytes; sets *used to what it took of `text`. */
+static size_t
+escape(char *dst, struct weir_str text, size_t *used)
+{
+    size_t len = character(text);
+    unsigned char c = (unsigned char)text.ptr[0];
+    *used = len == 0 ? 1 : len;
+    if (c == '\\' || c == '"' || c == '\n') {
+        dst[0] = '\\';
+        dst[1] = c == '\n' ? 'n' : (char)c;
+        return 2;
+    }
+    if (len == 0 || c < 0x20 || c == 0x7f) {
+        dst[0] = '?';
+        return 1;
+    }
+    memcpy(dst, text.ptr, len);
+    return len;
+}
+
+static size_t
+put_value(char *dst, struct weir_str value)
+{
+    size_t at = 0, mark_at = 0;
+    struct weir_str rest = value;
+    while (rest.len > 0) {
+        char escaped[4];
+        size_t used, len = escape(escaped, rest, &used);
+        if (at + len > VALUE_BYTES) {
+            snprintf(dst + mark_at, MARK_BYTES + 1, "~%08x",
+                    (unsigned)hash_more(UINT32_C(2166136261), value));
+            return mark_at + MARK_BYTES;
+        }
+        memcpy(dst + at, escaped, len);
+        at += len;
+        mark_at = at <= VALUE_BYTES - MARK_BYTES ? at : mark_at;
+        rest.ptr += used;
+        rest.len -= used;
+    }
+    return at;
+}
 
 void
 metric_label(char *labels, size_t *len, const char *name, struct weir_str value)
 {
     size_t name_len = strlen(name), at = *len;
-    WEIR_ASSERT(at + name_len + VALUE_BYTES + 4 <= METRIC_LABELS_BYTES);
+    /* With the byte that ends the mark, before a quote takes its place. */
+    WEIR_ASSERT(at + name_len + VALUE_BYTES + 5 <= METRIC_LABELS_BYTES);
     if (at > 0) {
         labels[at++] = ',';
     }
@@ -267,245 +300,7 @@ metric_label(char *labels, size_t *len, const char *name, struct weir_str value)
     at += name_len;
     labels[at++] = '=';
     labels[at++] = '"';
-    size_t end = at + VALUE_BYTES;
-    for (size_t i = 0; i < value.len && at + 2 <= end; i++) {
-        unsigned char c = (unsigned char)value.ptr[i];
-        if (c == '\\' || c == '"') {
-            labels[at++] = '\\';
-            labels[at++] = (char)c;
-        } else {
-            labels[at++] = c < 0x20 || c > 0x7e ? '?' : (char)c;
-        }
-    }
+    at += put_value(labels + at, value);
     labels[at++] = '"';
     *len = at;
-}
-
-void
-metric_observe_ns(metric_cell *cells, uint64_t ns)
-{
-    unsigned i = 0;
-    while (i < WEIR_METRIC_BOUNDS && ns > bounds[i].ns) {
-        i++;
-    }
-    metric_add(&cells[i], 1);
-    metric_add(&cells[WEIR_METRIC_BOUNDS + 1], ns);
-}
-
-/* ---- folding ----------------------------------------------------------------------------- */
-
-/* Released, as all that a fold stores: pairs with the reader's loads, so that one which meets
- * any of it finds that `folds` is odd, or has changed. */
-static void
-fold_cell(metric_cell *total, const metric_cell *cell)
-{
-    atomic_fetch_add_explicit(total, atomic_load_explicit(cell, memory_order_relaxed),
-            memory_order_release);
-}
-
-static void
-fold_shard(struct metric_shard *totals, struct metric_shard *shard)
-{
-    uint32_t count = count_series(shard);
-    for (uint32_t i = 0; i < count; i++) {
-        struct series series = shard->series[i]; /* a copy: it cannot change after the check */
-        if (!is_sound(&series) || series.type == WEIR_METRIC_GAUGE) {
-            continue;
-        }
-        metric_cell *cells = take(totals, series.type,
-                weir_str_make(series.name, series.name_len),
-                weir_str_make(series.help, series.help_len),
-                weir_str_make(series.labels, series.labels_len));
-        for (uint32_t j = 0; cells != NULL && j < cells_of(series.type); j++) {
-            fold_cell(&cells[j], &shard->cells[series.cell + j]);
-        }
-    }
-    fold_cell(&totals->refused, &shard->refused);
-    atomic_store_explicit(&shard->refused, 0, memory_order_release);
-    atomic_store_explicit(&shard->series_count, 0, memory_order_release);
-    shard->cell_count = 0;
-    for (uint32_t i = 0; i < METRIC_CELLS_MAX; i++) {
-        atomic_store_explicit(&shard->cells[i], 0, memory_order_release);
-    }
-}
-
-void
-metric_fold(struct metric_pages *pages, pid_t owner)
-{
-    struct shared *shared = pages->shared;
-    atomic_fetch_add(&shared->folds, 1);
-    for (unsigned i = 1; i <= METRIC_SHARDS; i++) {
-        if (atomic_load(&shared->shards[i].owner) == owner) {
-            fold_shard(&shared->shards[0], &shared->shards[i]);
-            atomic_store(&shared->shards[i].owner, 0);
-        }
-    }
-    atomic_fetch_add(&shared->folds, 1);
-}
-
-/* ---- reading ----------------------------------------------------------------------------- */
-
-/* A series as it was read. */
-struct sample {
-    struct series series;
-    uint64_t cells[METRIC_HISTOGRAM_CELLS];
-};
-
-struct samples {
-    struct sample *items; /* owned */
-    size_t count, capacity;
-};
-
-static int
-add_sample(struct samples *samples, const struct series *series, metric_cell *cells)
-{
-    if (samples->count == samples->capacity) {
-        size_t capacity = samples->capacity == 0 ? 64 : samples->capacity * 2;
-        struct sample *items = realloc(samples->items, capacity * sizeof(*items));
-        if (items == NULL) {
-            return -ENOMEM;
-        }
-        samples->items = items;
-        samples->capacity = capacity;
-    }
-    struct sample *sample = &samples->items[samples->count++];
-    sample->series = *series;
-    for (uint32_t i = 0; i < cells_of(series->type); i++) {
-        sample->cells[i] = atomic_load_explicit(&cells[i], memory_order_acquire);
-    }
-    return 0;
-}
-
-static int
-read_shard(struct metric_shard *shard, struct samples *samples, uint64_t *refused)
-{
-    uint32_t count = count_series(shard);
-    for (uint32_t i = 0; i < count; i++) {
-        struct series series = shard->series[i];
-        if (is_sound(&series)) {
-            int r = add_sample(samples, &series, &shard->cells[series.cell]);
-            if (r < 0) {
-                return r;
-            }
-        }
-    }
-    *refused += atomic_load_explicit(&shard->refused, memory_order_acquire);
-    return 0;
-}
-
-static int
-read_all(struct shared *shared, struct samples *samples, uint64_t *refused)
-{
-    for (unsigned tries = 0; tries < READ_MAX; tries++) {
-        uint64_t folds = atomic_load(&shared->folds);
-        if (folds % 2 != 0) {
-            sched_yield(); /* the master is at it, for some microseconds */
-            continue;
-        }
-        samples->count = 0;
-        *refused = 0;
-        for (unsigned i = 0; i <= METRIC_SHARDS; i++) {
-            int r = read_shard(&shared->shards[i], samples, refused);
-            if (r < 0) {
-                return r;
-            }
-        }
-        if (atomic_load(&shared->folds) == folds) {
-            return 0;
-        }
-    }
-    return -EAGAIN;
-}
-
-static int
-order(const void *a, const void *b)
-{
-    const struct series *x = &((const struct sample *)a)->series;
-    const struct series *y = &((const struct sample *)b)->series;
-    int r = weir_str_compare(weir_str_make(x->name, x->name_len),
-            weir_str_make(y->name, y->name_len));
-    if (r == 0) {
-        r = (x->type > y->type) - (x->type < y->type);
-    }
-    return r != 0 ? r
-                  : weir_str_compare(weir_str_make(x->labels, x->labels_len),
-                            weir_str_make(y->labels, y->labels_len));
-}
-
-static int
-tell(const struct sample *sample, weir_metric_fn *each, void *context)
-{
-    const struct series *series = &sample->series;
-    struct weir_metric metric = {
-        .type = (enum weir_metric_type)series->type,
-        .name = weir_str_make(series->name, series->name_len),
-        .help = weir_str_make(series->help, series->help_len),
-        .labels = weir_str_make(series->labels, series->labels_len),
-    };
-    if (metric.type == WEIR_METRIC_HISTOGRAM) {
-        memcpy(metric.counts, sample->cells, sizeof(metric.counts));
-        metric.sum_ns = sample->cells[WEIR_METRIC_BOUNDS + 1];
-    } else {
-        metric.value = sample->cells[0];
-    }
-    return each(context, &metric);
-}
-
-static int
-tell_all(struct samples *samples, weir_metric_fn *each, void *context)
-{
-    if (samples->count == 0) {
-        return 0;
-    }
-    qsort(samples->items, samples->count, sizeof(*samples->items), order);
-    struct sample *sum = &samples->items[0];
-    for (size_t i = 1; i < samples->count; i++) {
-        const struct sample *next = &samples->items[i];
-        if (order(sum, next) != 0) {
-            int r = tell(sum, each, context);
-            if (r != 0) {
-                return r;
-            }
-            sum = &samples->items[i];
-            continue;
-        }
-        for (uint32_t j = 0; j < cells_of(sum->series.type); j++) {
-            sum->cells[j] += next->cells[j];
-        }
-    }
-    return tell(sum, each, context);
-}
-
-int
-metric_each(struct metric_pages *pages, weir_metric_fn *each, void *context)
-{
-    struct samples samples = { .count = 0 };
-    uint64_t refused = 0;
-    int r = read_all(pages->shared, &samples, &refused);
-    if (r == 0) {
-        r = tell_all(&samples, each, context);
-    }
-    if (r == 0) {
-        const struct weir_metric metric = {
-            .type = WEIR_METRIC_COUNTER,
-            .name = WEIR_STR("weir_metric_series_refused_total"),
-            .help = WEIR_STR("Times that a series found no room any more"),
-            .value = refused,
-        };
-        r = each(context, &metric);
-    }
-    free(samples.items);
-    return r;
-}
-
-void
-metric_publish(struct metric_pages *pages)
-{
-    published = pages;
-}
-
-int
-weir_metric_each(weir_metric_fn *each, void *context)
-{
-    return published == NULL ? 0 : metric_each(published, each, context);
 }

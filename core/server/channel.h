@@ -29,7 +29,7 @@
     X(LOG)        /* struct channel_log; the error log */                                     \
     X(SOURCES)    /* the configuration's file name; the bundle */                             \
     X(FLIGHT)     /* nothing; the memory for its flight records */                             \
-    X(METRICS)    /* nothing; the pages of all figures */                                      \
+    X(METRICS)    /* struct channel_metrics; memory for figures; also later */                 \
     X(FILE)       /* the path of a log file that the master opened; it */                     \
     X(LISTENERS)  /* struct channel_listeners; sockets of one address */                      \
     X(START)      /* load, and say READY or FAILED */                                         \
@@ -61,6 +61,17 @@ struct channel_hello {
 
 struct channel_log {
     int32_t level, format;
+};
+
+enum channel_metrics_kind {
+    CHANNEL_METRICS_TOTALS, /* to be read */
+    CHANNEL_METRICS_SHARDS, /* to be read, those from number `first` on */
+    CHANNEL_METRICS_LENT,   /* the worker's own, to be written */
+};
+
+struct channel_metrics {
+    uint32_t kind; /* enum channel_metrics_kind */
+    uint32_t first;
 };
 
 struct channel_listeners {

@@ -57,6 +57,7 @@ struct crew_master {
     int (*log_file)(void *context,
             struct weir_str path); /* the descriptor of a log file, or -1 */
 
+    void (*on_shards)(void *context); /* shards may be new: crew_send_shards() to every crew */
     void (*on_ready)(void *context, struct crew *crew);
     void (*on_serving)(void *context, struct crew *crew); /* after crew_go(): it is SERVING */
     void (*on_failed)(void *context, struct crew *crew, int exit_code);
@@ -81,6 +82,8 @@ struct crew_worker {
     bool is_leaving;  /* one process fewer is wanted */
     bool was_killed;  /* by us, since nobody needs it any more */
     struct channel_figures figures;
+    bool is_counted;      /* it was lent shards for its figures */
+    unsigned shards_sent; /* of everybody's, to be read */
     struct crew_worker *next;
 };
 
@@ -137,6 +140,9 @@ void crew_stop(struct crew *crew, bool kill);
 
 /* Sockets that another crew opened on the same addresses are accepted from until it serves. */
 void crew_refresh(struct crew *crew);
+
+/* Sends shards of figures that were made since to its workers, who tell the sums. */
+void crew_send_shards(struct crew *crew);
 
 /* One process more, or fewer. False when there would be none, or too many. */
 bool crew_grow(struct crew *crew);

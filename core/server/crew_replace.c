@@ -205,9 +205,6 @@ crew_reap(struct crew *crew, pid_t pid, int status)
         break;
     }
     }
-    if (crew->master->metrics != NULL) {
-        metric_fold(crew->master->metrics, worker->pid);
-    }
     crew_worker_free(worker);
     if (crew_is_accepting(crew)) {
         crew_assign(crew);

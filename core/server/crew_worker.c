@@ -19,6 +19,7 @@
 #include "event/signal.h"
 #include "module/chain.h"
 #include "observe/log.h"
+#include "server/crew_figures.h"
 #include "server/crew_hearing.h"
 #include "server/exit.h"
 #include "server/privileges.h"
@@ -142,10 +143,7 @@ send_beginning(struct crew_worker *worker)
         int fd = flight_fd(worker->flight);
         crew_worker_send(worker, CHANNEL_FLIGHT, NULL, 0, &fd, 1);
     }
-    if (crew->master->metrics != NULL) {
-        int fd = metric_fd(crew->master->metrics);
-        crew_worker_send(worker, CHANNEL_METRICS, NULL, 0, &fd, 1);
-    }
+    crew_figures_send(worker);
     send_log_files(worker);
     for (size_t i = 0; i < crew->plan->listeners_count; i++) {
         crew_worker_send_sockets(worker, i, 0);
@@ -291,6 +289,7 @@ crew_worker_start(struct crew *crew, unsigned index)
         log_warn("worker %u (generation %u): no memory to record what it does: %s", index,
                 crew->number, strerror(-r));
     }
+    crew_figures_lend(worker);
     worker->pid = fork();
     if (worker->pid == 0) {
         become_worker(crew, ends[1], master);
@@ -303,6 +302,10 @@ crew_worker_start(struct crew *crew, unsigned index)
     worker->next = crew->workers;
     crew->workers = worker;
     send_beginning(worker);
+    if (worker->is_counted) {
+        crew_send_shards(crew);
+        crew->master->on_shards(crew->master->context);
+    }
     return EXIT_OK;
 
 fail:
@@ -361,6 +364,7 @@ crew_worker_free(struct crew_worker *worker)
     }
     if (worker->crew != NULL) {
         timer_cancel(&worker->limit);
+        crew_figures_take_back(worker);
     }
     channel_free(worker->channel);
     flight_free(worker->flight);

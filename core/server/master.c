@@ -194,6 +194,15 @@ open_control(struct master *master, const struct plan *plan)
     master->control = control;
 }
 
+static void
+on_shards(void *context)
+{
+    const struct master *master = context;
+    for (struct crew *crew = master->crews; crew != NULL; crew = crew->next) {
+        crew_send_shards(crew);
+    }
+}
+
 static int
 start_generation(struct master *master)
 {
@@ -718,6 +727,7 @@ start(struct master *master)
         .file = master->file,
         .metrics = master->metrics,
         .log_file = find_log_file,
+        .on_shards = on_shards,
         .on_ready = on_ready,
         .on_serving = on_serving,
         .on_failed = on_failed,

@@ -444,17 +444,40 @@ take_flight(const struct channel_message *message)
     flight_begin_thread(FLIGHT_LOOP);
 }
 
+static int
+attach_metrics(struct worker *worker, const struct channel_metrics *body, const int *fds,
+        size_t count)
+{
+    int r = 0;
+    if (body->kind == CHANNEL_METRICS_TOTALS) {
+        r = count != 1 || worker->metrics != NULL ? -EPROTO
+                                                  : metric_attach(fds[0], &worker->metrics);
+        metric_publish(worker->metrics);
+        return r;
+    }
+    if (worker->metrics == NULL) {
+        return -EPROTO;
+    }
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        r = body->kind == CHANNEL_METRICS_LENT
+                ? metric_attach_lent(worker->metrics, fds[i])
+                : metric_attach_shard(worker->metrics, body->first + (unsigned)i, fds[i]);
+    }
+    return r;
+}
+
 static void
 take_metrics(struct worker *worker, const struct channel_message *message)
 {
-    int r = message->descriptor_count != 1 || worker->metrics != NULL
-            ? -EPROTO
-            : metric_attach(message->descriptors[0], &worker->metrics);
-    if (r < 0) {
-        log_warn("what this worker does is not counted: %s", strerror(-r));
-        return;
+    struct channel_metrics body;
+    int r = -EPROTO;
+    if (message->bytes == sizeof(body)) {
+        memcpy(&body, message->body, sizeof(body));
+        r = attach_metrics(worker, &body, message->descriptors, message->descriptor_count);
     }
-    metric_publish(worker->metrics);
+    if (r < 0) {
+        log_warn("not all figures of the server can be told here: %s", strerror(-r));
+    }
 }
 
 static void

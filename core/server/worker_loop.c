@@ -368,7 +368,7 @@ worker_loop_init(struct worker_loop *loop, const struct worker_loop_settings *se
     loop->map.waits = loop->waits;
     loop->map.pools = settings->pools;
     if (settings->metrics != NULL) {
-        loop->counted = figures_new(metric_shard(settings->metrics, getpid()));
+        loop->counted = figures_new(metric_take(settings->metrics));
         if (loop->counted == NULL) {
             log_warn("what event loop %u does is not counted: no memory, or too many loops",
                     loop->index);

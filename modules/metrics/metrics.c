@@ -18,7 +18,7 @@
 struct text {
     char *bytes; /* owned */
     size_t len, capacity;
-    char family[80]; /* whose HELP and TYPE were written last */
+    char family[128]; /* whose HELP and TYPE were written last */
 };
 
 static int
@@ -48,7 +48,7 @@ static int append(struct text *text, const char *format, ...) WEIR_PRINTF(2, 3);
 static int
 append(struct text *text, const char *format, ...)
 {
-    char line[640];
+    char line[2048];
     va_list arguments;
     va_start(arguments, format);
     int len = vsnprintf(line, sizeof(line), format, arguments);
@@ -74,6 +74,7 @@ type_name(enum weir_metric_type type)
     case WEIR_METRIC_GAUGE:
         return "gauge";
     case WEIR_METRIC_HISTOGRAM:
+    case WEIR_METRIC_SHORT_HISTOGRAM:
         return "histogram";
     }
     return "untyped";
@@ -97,7 +98,7 @@ append_histogram(struct text *text, const struct weir_metric *metric)
     uint64_t count = 0;
     int r = 0;
     for (unsigned i = 0; r == 0 && i <= WEIR_METRIC_BOUNDS; i++) {
-        const char *bound = weir_metric_bound(i);
+        const char *bound = weir_metric_bound(metric->type, i);
         count += metric->counts[i];
         r = append(text, "%s_bucket{%.*s%sle=\"%s\"} %" PRIu64 "\n", text->family,
                 WEIR_STR_ARG(metric->labels), comma, bound == NULL ? "+Inf" : bound, count);
@@ -118,7 +119,7 @@ append_metric(void *context, const struct weir_metric *metric)
     if (r < 0) {
         return r;
     }
-    if (metric->type == WEIR_METRIC_HISTOGRAM) {
+    if (metric->type == WEIR_METRIC_HISTOGRAM || metric->type == WEIR_METRIC_SHORT_HISTOGRAM) {
         return append_histogram(text, metric);
     }
     return metric->labels.len == 0

@@ -16,20 +16,21 @@ WEIR_BEGIN_DECLS
 enum weir_metric_type {
     WEIR_METRIC_COUNTER = 1,
     WEIR_METRIC_GAUGE = 2,
-    WEIR_METRIC_HISTOGRAM = 3, /* of durations */
+    WEIR_METRIC_HISTOGRAM = 3,       /* of durations that people wait for: 5 ms to 10 s */
+    WEIR_METRIC_SHORT_HISTOGRAM = 4, /* of durations that nobody should feel: 500 ns to 1 s */
 };
 
-/* Bounds of a histogram, upper ones, in seconds as text: those of OpenTelemetry's HTTP
- * conventions. */
+/* Bounds of a histogram, upper ones, in seconds as text; the long ones are those of
+ * OpenTelemetry's HTTP conventions. NULL from WEIR_METRIC_BOUNDS on. */
 #define WEIR_METRIC_BOUNDS 14
-WEIR_API const char *weir_metric_bound(unsigned i); /* NULL from WEIR_METRIC_BOUNDS on */
+WEIR_API const char *weir_metric_bound(enum weir_metric_type type, unsigned i);
 
 struct weir_metric {
     enum weir_metric_type type;
     struct weir_str name;   /* a counter's ends in _total */
     struct weir_str help;   /* one sentence */
     struct weir_str labels; /* a="b",c="d": values escaped as Prometheus wants; may be empty */
-    uint64_t value;         /* of a counter or gauge */
+    uint64_t value;         /* of a counter; of a gauge, an int64_t in its bits */
     uint64_t counts[WEIR_METRIC_BOUNDS + 1]; /* of a histogram: by bound, the last above all */
     uint64_t sum_ns;                         /* of a histogram */
 };

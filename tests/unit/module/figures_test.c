@@ -4,12 +4,13 @@
 #include <stdio.h>
 
 #include "support/failalloc.h"
+#include "support/metric_rig.h"
 #include "support/rig.h"
 #include "support/unit.h"
 
 struct counting {
     struct rig rig;
-    struct metric_pages *pages;
+    struct metric_pages *master, *worker;
     struct figures *figures;
 };
 
@@ -17,8 +18,9 @@ static void
 counting_init(struct counting *counting)
 {
     rig_init(&counting->rig, NULL, 0);
-    ck_assert_int_eq(metric_new(&counting->pages), 0);
-    counting->figures = figures_new(metric_shard(counting->pages, 1));
+    ck_assert_int_eq(metric_new(&counting->master), 0);
+    counting->worker = metric_rig_worker(counting->master, counting, 2);
+    counting->figures = figures_new(metric_take(counting->worker));
     ck_assert_ptr_nonnull(counting->figures);
     counting->rig.map.figures = counting->figures;
 }
@@ -28,35 +30,15 @@ counting_fini(struct counting *counting)
 {
     rig_fini(&counting->rig);
     figures_free(counting->figures);
-    metric_free(counting->pages);
-}
-
-struct wanted {
-    const char *name, *labels;
-    uint64_t sum; /* of a histogram its count */
-};
-
-static int
-look(void *context, const struct weir_metric *metric)
-{
-    struct wanted *wanted = context;
-    if (weir_str_eq(metric->name, weir_str_from(wanted->name)) &&
-            weir_str_eq(metric->labels, weir_str_from(wanted->labels))) {
-        wanted->sum += metric->value;
-        for (unsigned i = 0; i <= WEIR_METRIC_BOUNDS; i++) {
-            wanted->sum += metric->counts[i];
-        }
-    }
-    return 0;
+    metric_free(counting->worker);
+    metric_free(counting->master);
 }
 
 static uint64_t
 figure(struct counting *counting, const char *name, const char *labels)
 {
-    struct wanted wanted = { .name = name, .labels = labels };
     figures_take_engine(counting->figures, &counting->rig.engine);
-    ck_assert_int_eq(metric_each(counting->pages, look, &wanted), 0);
-    return wanted.sum;
+    return metric_rig_value(counting->master, name, labels);
 }
 
 static uint64_t
@@ -143,7 +125,7 @@ START_TEST(counts_many_requests_of_one_connection_and_survives_a_lack_of_memory)
         rig_send(&counting.rig, WEIR_STR("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"));
     }
     ck_assert_uint_eq(requests(&counting, "method=\"GET\",code=\"200\""), 1000);
-    struct metric_shard *shard = metric_shard(counting.pages, 2);
+    struct metric_shard *shard = metric_take(counting.worker);
     failalloc_fail_nth(1);
     ck_assert_ptr_null(figures_new(shard));
     failalloc_fail_nth(0);

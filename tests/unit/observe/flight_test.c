@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "observe/flight.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,17 @@ START_TEST(says_in_which_module_and_hook_a_thread_is)
     ck_assert_uint_eq(flight_current(), 0);
     ck_assert(!flight_describe(flight, hook_name, text, sizeof(text)));
     flight_free(flight);
+}
+END_TEST
+
+START_TEST(attaches_only_to_what_this_build_made)
+{
+    int fd = memfd_create("test", MFD_CLOEXEC);
+    ck_assert_int_eq(flight_attach(fd), -EPROTO);
+    ck_assert_int_eq(ftruncate(fd, 4096), 0);
+    ck_assert_int_eq(flight_attach(fd), -EPROTO);
+    close(fd);
+    ck_assert_int_eq(flight_attach(fd), -EBADF);
 }
 END_TEST
 
@@ -198,6 +210,7 @@ static void
 add_tests(TCase *tests)
 {
     tcase_add_test(tests, says_in_which_module_and_hook_a_thread_is);
+    tcase_add_test(tests, attaches_only_to_what_this_build_made);
     tcase_add_test(tests, gives_a_module_one_number);
     tcase_add_test(tests, tells_a_stall_from_work);
     tcase_add_test(tests, sees_a_crash_that_does_not_end);
