@@ -41,6 +41,7 @@
     /* To the master. */                                                                      \
     X(REPORT)     /* text: what is wrong with the configuration */                            \
     X(ACCEPTING)  /* struct channel_slot: after ACCEPT, once it is so */                      \
+    X(DECLINED)   /* struct channel_slot: after ACCEPT, when it has no descriptors for that */    \
     X(READY)      /* nothing */                                                               \
     X(FIGURES)    /* struct channel_figures */                                                \
     X(RECYCLE)    /* struct channel_recycle: a replacement is wanted, then it will drain */

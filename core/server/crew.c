@@ -97,6 +97,7 @@ crew_new(const struct crew_master *master, struct plan *plan, unsigned number,
     crew->loops = (unsigned)plan->workers.loops;
     buf_init(&crew->report, REPORT_MAX_BYTES);
     timer_init(&crew->restart_timer, master->loop, crew_on_restart_timer);
+    timer_init(&crew->assign_timer, master->loop, crew_on_assign_timer);
     timer_init(&crew->empty_timer, master->loop, on_empty_timer);
     timer_init(&crew->watch_timer, master->loop, on_watch_timer);
     size_t addresses = plan->listeners_count == 0 ? 1 : plan->listeners_count;
@@ -105,6 +106,7 @@ crew_new(const struct crew_master *master, struct plan *plan, unsigned number,
     int code = EXIT_SYSTEM;
     if (crew->listening == NULL || crew->sent == NULL ||
             timer_set(&crew->restart_timer, CLOCK_NEVER) < 0 ||
+            timer_set(&crew->assign_timer, CLOCK_NEVER) < 0 ||
             timer_set(&crew->empty_timer, CLOCK_NEVER) < 0 ||
             timer_set(&crew->watch_timer, CLOCK_NEVER) < 0) {
         log_error("out of memory");
@@ -160,6 +162,7 @@ crew_free(struct crew *crew)
         crew_worker_free(worker);
     }
     timer_cancel(&crew->restart_timer);
+    timer_cancel(&crew->assign_timer);
     timer_cancel(&crew->empty_timer);
     timer_cancel(&crew->watch_timer);
     give_up_sockets(crew);

@@ -78,9 +78,10 @@ struct crew_worker {
     bool is_mute;          /* its channel has ended, and it has not */
     bool is_reaped;        /* its process is gone: what it asked for does not count */
     uint64_t serving_ns;
-    bool is_replaced; /* a replacement for it is starting or serves */
-    bool is_leaving;  /* one process fewer is wanted */
-    bool was_killed;  /* by us, since nobody needs it any more */
+    uint64_t full_until_ns; /* it has no descriptors for the slots of others until then */
+    bool is_replaced;       /* a replacement for it is starting or serves */
+    bool is_leaving;        /* one process fewer is wanted */
+    bool was_killed;        /* by us, since nobody needs it any more */
     struct channel_figures figures;
     bool is_counted;      /* it was lent shards for its figures */
     unsigned shards_sent; /* of everybody's, to be read */
@@ -112,6 +113,7 @@ struct crew {
     unsigned quick_deaths;      /* in a row */
     unsigned *sent;             /* owned; by address: sockets that workers have */
     struct timer restart_timer; /* starts what is missing */
+    struct timer assign_timer;  /* offers slots again that nobody could take */
     struct timer empty_timer;   /* tells that it is empty, where nobody's end does */
     struct timer watch_timer;   /* looks at the loops */
     struct crew *next;

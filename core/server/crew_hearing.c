@@ -76,11 +76,23 @@ recycle(struct crew_worker *worker, const struct channel_message *message)
     }
 }
 
+/* What it says cannot be understood: another is better off in its place. */
+static void
+break_off(struct crew_worker *worker, const char *why)
+{
+    if (!worker->is_reaped && !worker->was_killed) {
+        log_error("worker %u (generation %u, process %d): %s: killed", worker->index,
+                worker->crew->number, (int)worker->pid, why);
+        kill(worker->pid, SIGKILL);
+    }
+}
+
 static void
 check_open(struct crew *crew)
 {
     if (crew->state == CREW_OPENING && crew_is_open(crew)) {
         crew->state = CREW_SERVING;
+        crew_start_missing(crew);
         crew->master->on_serving(crew->master->context, crew);
     }
 }
@@ -98,6 +110,23 @@ take_accepting(struct crew_worker *worker, const struct channel_message *message
     check_open(worker->crew);
 }
 
+/* A generation whose workers cannot accept from all sockets does not serve. */
+static void
+take_declined(struct crew_worker *worker, const struct channel_message *message)
+{
+    struct channel_slot body;
+    if (message->bytes != sizeof(body)) {
+        return;
+    }
+    memcpy(&body, message->body, sizeof(body));
+    if (worker->crew->state == CREW_OPENING ||
+            body.slot / worker->crew->loops == worker->index) {
+        break_off(worker, "cannot accept from all sockets (its log says why)");
+    } else {
+        crew_slot_declined(worker, body.slot);
+    }
+}
+
 static void
 take_ready(struct crew_worker *worker)
 {
@@ -111,17 +140,6 @@ take_ready(struct crew_worker *worker)
         join_in(worker);
     } else {
         check_ready(crew);
-    }
-}
-
-/* What it says cannot be understood: another is better off in its place. */
-static void
-break_off(struct crew_worker *worker, const char *why)
-{
-    if (!worker->is_reaped && !worker->was_killed) {
-        log_error("worker %u (generation %u, process %d): %s: killed", worker->index,
-                worker->crew->number, (int)worker->pid, why);
-        kill(worker->pid, SIGKILL);
     }
 }
 
@@ -145,6 +163,11 @@ crew_on_message(void *context, const struct channel_message *message)
     case CHANNEL_ACCEPTING:
         if (!worker->is_reaped) {
             take_accepting(worker, message);
+        }
+        return;
+    case CHANNEL_DECLINED:
+        if (!worker->is_reaped) {
+            take_declined(worker, message);
         }
         return;
     case CHANNEL_FIGURES:

@@ -66,7 +66,7 @@ crew_start_later(struct crew *crew)
 void
 crew_start_missing(struct crew *crew)
 {
-    for (unsigned i = 0; crew_is_accepting(crew) && i < crew->processes; i++) {
+    for (unsigned i = 0; crew->state == CREW_SERVING && i < crew->processes; i++) {
         if (!has_worker(crew, i) && crew_worker_start(crew, i) != EXIT_OK) {
             crew->quick_deaths++;
             crew_start_later(crew);

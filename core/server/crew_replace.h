@@ -5,7 +5,8 @@
 
 #include "server/crew.h"
 
-/* Starts what is missing, now, or after a delay that grows with every quick death. */
+/* Starts what is missing, now, or after a delay that grows with every quick death. Not before
+ * the crew serves: workers that die one after the other would put that off for ever. */
 void crew_start_missing(struct crew *crew);
 void crew_start_later(struct crew *crew);
 

@@ -4,8 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
+#include "event/loop.h"
 #include "observe/log.h"
 #include "server/crew_worker.h"
+
+/* How long one that had no descriptors for a slot is not asked again. */
+#define FULL_NS NS_PER_S
 
 static struct crew_worker *
 find_serving(const struct crew *crew, unsigned index)
@@ -17,15 +22,32 @@ find_serving(const struct crew *crew, unsigned index)
     return worker;
 }
 
-static struct crew_worker *
-nth_serving(const struct crew *crew, unsigned n)
+static bool
+can_adopt(const struct crew_worker *worker)
 {
-    struct crew_worker *worker = crew->workers;
-    for (;; worker = worker->next) {
-        if (worker->state == CREW_WORKER_SERVING && n-- == 0) {
-            return worker;
-        }
+    return worker->state == CREW_WORKER_SERVING &&
+            worker->full_until_ns <= loop_now_ns(worker->crew->master->loop);
+}
+
+/* Who accepts from a slot in the place of its own worker: who does already, or one of those who
+ * can, in turn; NULL: nobody can now. */
+static struct crew_worker *
+find_adopter(const struct crew *crew, unsigned slot)
+{
+    struct crew_worker *before = crew->slots[slot].owner;
+    if (before != NULL && before->state == CREW_WORKER_SERVING) {
+        return before;
     }
+    unsigned count = 0;
+    for (struct crew_worker *worker = crew->workers; worker != NULL; worker = worker->next) {
+        count += can_adopt(worker);
+    }
+    unsigned nth = count == 0 ? 0 : slot % count;
+    struct crew_worker *worker = count == 0 ? NULL : crew->workers;
+    while (worker != NULL && (!can_adopt(worker) || nth-- > 0)) {
+        worker = worker->next;
+    }
+    return worker;
 }
 
 bool
@@ -59,6 +81,32 @@ crew_slot_opened(struct crew_worker *worker, uint32_t slot)
     }
     if (worker->state == CREW_WORKER_SERVING && has_opened_all(worker)) {
         crew_worker_limit(worker, CLOCK_NEVER);
+    }
+}
+
+void
+crew_slot_declined(struct crew_worker *worker, uint32_t slot)
+{
+    struct crew *crew = worker->crew;
+    if (slot >= crew->slot_count || crew->slots[slot].owner != worker) {
+        return;
+    }
+    worker->full_until_ns = clock_add_ns(loop_now_ns(crew->master->loop), FULL_NS);
+    crew->slots[slot] = (struct crew_slot){ .owner = NULL };
+    crew_assign(crew);
+    if (has_opened_all(worker)) {
+        crew_worker_limit(worker, CLOCK_NEVER);
+    }
+}
+
+void
+crew_on_assign_timer(struct timer *timer)
+{
+    struct crew *crew = (struct crew *)((char *)timer - offsetof(struct crew, assign_timer));
+    int r = timer_set(timer, CLOCK_NEVER);
+    WEIR_ASSERT(r == 0);
+    if (crew_is_accepting(crew)) {
+        crew_assign(crew);
     }
 }
 
@@ -97,15 +145,19 @@ crew_assign(struct crew *crew)
     if (crew->is_paused) {
         return;
     }
-    unsigned serving = crew_count(crew, CREW_WORKER_SERVING);
+    bool is_whole = true;
     for (unsigned slot = 0; slot < crew->slot_count; slot++) {
         struct crew_worker *worker = find_serving(crew, slot / crew->loops);
-        if (worker == NULL && serving > 0) {
-            worker = nth_serving(crew, slot % serving);
-        }
+        worker = worker == NULL ? find_adopter(crew, slot) : worker;
         if (crew->slots[slot].owner != worker) {
             give(crew, slot, worker);
         }
+        is_whole &= worker != NULL;
+    }
+    if (!is_whole && crew_count(crew, CREW_WORKER_SERVING) > 0) {
+        int r = timer_set(&crew->assign_timer,
+                clock_add_ns(loop_now_ns(crew->master->loop), FULL_NS));
+        WEIR_ASSERT(r == 0); /* its place was made at birth */
     }
 }
 

@@ -13,6 +13,12 @@ bool crew_take_new_sockets(struct crew *crew);
 /* `worker` says that it accepts from a slot. */
 void crew_slot_opened(struct crew_worker *worker, uint32_t slot);
 
+/* Or that it cannot: somebody else is asked, and it again after a while. */
+void crew_slot_declined(struct crew_worker *worker, uint32_t slot);
+
+/* Of crew->assign_timer. */
+void crew_on_assign_timer(struct timer *timer);
+
 /* `worker` is about to be freed: its slots have nobody. */
 void crew_forget_owner(const struct crew_worker *worker);
 

@@ -44,6 +44,7 @@ struct inherited {
     int *fds; /* owned; by slot, or the shared one */
     unsigned count;
     bool is_shared;
+    bool is_cut; /* there were no descriptors left for the others */
 };
 
 struct worker {
@@ -77,11 +78,12 @@ struct farewell {
     struct worker *worker;
 };
 
-/* Or that it accepts from a slot. */
+/* Or that it accepts from a slot, or cannot. */
 struct welcome {
     struct letter letter;
     struct worker *worker;
     struct channel_slot slot;
+    bool is_open;
 };
 
 /* ---- telling the master ------------------------------------------------------------------ */
@@ -204,20 +206,21 @@ on_welcome(struct letter *letter)
 {
     struct welcome *welcome = (struct welcome *)((char *)letter -
             offsetof(struct welcome, letter));
-    say(welcome->worker, CHANNEL_ACCEPTING, &welcome->slot, sizeof(welcome->slot));
+    say(welcome->worker, welcome->is_open ? CHANNEL_ACCEPTING : CHANNEL_DECLINED,
+            &welcome->slot, sizeof(welcome->slot));
     free(welcome);
 }
 
 /* On whichever loop it is. */
 static void
-on_slot_opened(void *context, uint32_t slot)
+on_slot_opened(void *context, uint32_t slot, bool is_open)
 {
     struct worker *worker = context;
     struct welcome *welcome = malloc(sizeof(*welcome));
     if (welcome == NULL) {
         _exit(EXIT_SYSTEM);
     }
-    *welcome = (struct welcome){ { .fn = on_welcome }, worker, { slot } };
+    *welcome = (struct welcome){ { .fn = on_welcome }, worker, { slot }, is_open };
     mailbox_post(worker->mailbox, &welcome->letter);
 }
 
@@ -515,16 +518,35 @@ take_listeners(struct worker *worker, const struct channel_message *message)
         return; /* what a replacement was given already */
     }
     size_t count = inherited->count + message->descriptor_count;
-    int *fds = realloc(inherited->fds, count * sizeof(*fds));
+    int *fds = realloc(inherited->fds, (count == 0 ? 1 : count) * sizeof(*fds));
     if (fds == NULL) {
         _exit(EXIT_SYSTEM);
     }
     inherited->fds = fds;
     inherited->is_shared = listeners.is_shared != 0;
+    inherited->is_cut |= message->is_cut;
     for (size_t i = 0; i < message->descriptor_count; i++) {
         fds[inherited->count++] = message->descriptors[i];
         message->descriptors[i] = -1;
     }
+}
+
+/* The master may have somebody else for this slot, and it knows what to do with us when it is
+ * our own: no connection that we have is to suffer. */
+static void
+decline_slot(struct worker *worker, uint32_t slot, const struct site_listener *listener,
+        int error)
+{
+    log_warn("listener %.*s: no further socket can be accepted from: %s%s",
+            WEIR_STR_ARG(listener->address), strerror(error),
+            error == EMFILE ? " (raise the limit of open descriptors, LimitNOFILE or ulimit -n)"
+                            : "");
+    const struct worker_order order = { .kind = WORKER_ORDER_CLOSE, .slot = slot, .fd = -1 };
+    if (worker_loop_order(&worker->loops[slot % worker->loop_count], &order) < 0) {
+        _exit(EXIT_SYSTEM);
+    }
+    const struct channel_slot body = { .slot = slot };
+    say(worker, CHANNEL_DECLINED, &body, sizeof(body));
 }
 
 /* Opens the doors of one slot on its loop: its own socket of each address, and those that all
@@ -536,6 +558,10 @@ accept_slot(struct worker *worker, uint32_t slot)
     for (size_t i = 0; i < worker->inherited_count; i++) {
         const struct inherited *inherited = &worker->inherited[i];
         unsigned at = inherited->is_shared ? 0 : slot;
+        if (at >= inherited->count && inherited->is_cut) {
+            decline_slot(worker, slot, worker->site->listeners[i], EMFILE);
+            return;
+        }
         if (at >= inherited->count) {
             continue;
         }
@@ -546,12 +572,11 @@ accept_slot(struct worker *worker, uint32_t slot)
             .slot = slot,
             .fd = fcntl(inherited->fds[at], F_DUPFD_CLOEXEC, 0),
         };
-        if (order.fd == -1 || worker_loop_order(loop, &order) < 0) {
-            /* Better no worker than one that hears nobody: the master starts another. */
-            log_error("listener %.*s: %s: the worker ends",
-                    WEIR_STR_ARG(worker->site->listeners[i]->address),
-                    strerror(order.fd == -1 ? errno : ENOMEM));
-            _exit(EXIT_SYSTEM);
+        int error = order.fd == -1 ? errno : 0;
+        error = error == 0 && worker_loop_order(loop, &order) < 0 ? ENOMEM : error;
+        if (error != 0) {
+            decline_slot(worker, slot, worker->site->listeners[i], error);
+            return;
         }
     }
     const struct worker_order opened = { .kind = WORKER_ORDER_OPENED, .slot = slot, .fd = -1 };
@@ -650,6 +675,7 @@ on_message(void *context, const struct channel_message *message)
     case CHANNEL_REPORT:
     case CHANNEL_READY:
     case CHANNEL_ACCEPTING:
+    case CHANNEL_DECLINED:
     case CHANNEL_FIGURES:
     case CHANNEL_RECYCLE:
     case CHANNEL_TYPE_COUNT:

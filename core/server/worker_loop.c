@@ -103,6 +103,7 @@ open_door(struct worker_loop *loop, const struct worker_order *order)
     if (r < 0) {
         free(door);
         close(order->fd);
+        loop->has_shut_door = true;
         if (!loop->is_draining) {
             log_error("listener %.*s: %s", WEIR_STR_ARG(entrance->listener->site->address),
                     strerror(-r));
@@ -251,7 +252,11 @@ on_order(struct letter *letter)
         open_door(loop, order);
         break;
     case WORKER_ORDER_OPENED:
-        loop->on_opened(loop->context, order->slot);
+        loop->on_opened(loop->context, order->slot, !loop->has_shut_door);
+        if (loop->has_shut_door) {
+            close_slot(loop, order->slot);
+        }
+        loop->has_shut_door = false;
         break;
     case WORKER_ORDER_CLOSE:
         close_slot(loop, order->slot);

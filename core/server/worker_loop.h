@@ -32,7 +32,7 @@ struct entrance {
 /* What another thread asks of a loop; freed when it is done. */
 enum worker_order_kind {
     WORKER_ORDER_OPEN,   /* accept from `fd` as slot `slot` of address `address` */
-    WORKER_ORDER_OPENED, /* all of slot `slot` was opened: say so */
+    WORKER_ORDER_OPENED, /* all doors of slot `slot` were ordered: say whether they are open */
     WORKER_ORDER_CLOSE,  /* accept no more from slot `slot` */
     WORKER_ORDER_DRAIN,
     WORKER_ORDER_STOP,
@@ -67,12 +67,14 @@ struct worker_loop {
     struct timer drain_timer, figures_timer;
     uint64_t drain_until_ns;
     bool is_draining, is_over_time, is_finished;
+    bool has_shut_door; /* one of the slot that is being opened could not be */
     struct worker_loop_figures figures;
     pthread_t thread;
     bool has_thread;
 
     /* On this loop. */
-    void (*on_opened)(void *context, uint32_t slot); /* it accepts from that slot */
+    /* It accepts from that slot, or cannot. */
+    void (*on_opened)(void *context, uint32_t slot, bool is_open);
     void (*on_finished)(void *context,
             struct worker_loop *loop); /* all but the first leave loop_run() */
     void *context;
@@ -84,7 +86,7 @@ struct worker_loop_settings {
     struct pools *pools;           /* borrowed */
     struct metric_pages *metrics;  /* borrowed; NULL: nothing is counted */
     struct loop *loop;             /* taken over; made by the caller */
-    void (*on_opened)(void *context, uint32_t slot);
+    void (*on_opened)(void *context, uint32_t slot, bool is_open);
     void (*on_finished)(void *context, struct worker_loop *loop);
     void *context;
 };

@@ -11,7 +11,7 @@ import time
 
 import pytest
 from weir_load import Load
-from weir_process import eventually, process_tree
+from weir_process import descriptors, eventually, process_tree
 from weir_site import GET, HELLO, route, site
 
 
@@ -77,6 +77,28 @@ def test_while_a_worker_is_away_another_accepts_from_its_sockets(weir, raw):
                 continue  # what the dead one had accepted is lost with it
         assert eventually(lambda: len(workers(server)) == 2)
     server.expect_error("killed by SIGKILL")
+
+
+def test_a_worker_that_is_full_does_not_end_for_the_sockets_of_another(weir, raw):
+    """It has no descriptors left to accept from them: they wait for the replacement, and whoever is with
+    the one that is full stays."""
+    server = weir(site(top={"workers": {"processes": 2}}),
+                  command=["/bin/sh", "-c", 'ulimit -n 60; exec "$0" "$@"', f"{os.environ['WEIR_BUILDDIR']}/weir"])
+    victim, other = workers(server)
+    crowd = [raw(server) for _ in range(200)]
+    assert eventually(lambda: all(len(descriptors(pid)) >= 58 for pid in (victim, other)))
+    os.kill(victim, signal.SIGKILL)
+    server.expect_error("killed by SIGKILL: it is replaced")
+    server.wait_for_line("no further socket can be accepted from")
+    server.wait_for_line("serves as process")
+    assert other in workers(server)
+    answered = 0
+    for connection in crowd:
+        try:
+            answered += connection.send(GET).read().body == HELLO
+        except (OSError, AssertionError):
+            continue
+    assert answered > 20
 
 
 def test_a_worker_told_to_end_answers_what_it_has_and_is_replaced(weir, raw):

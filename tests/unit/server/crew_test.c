@@ -91,6 +91,14 @@ misbehave(enum channel_type heard, const char *how, const struct channel_hello *
     }
 }
 
+/* Whether it declines the slot that it is offered. */
+static bool
+declines(const char *how, const struct channel_hello *hello, uint32_t slot)
+{
+    return (strcmp(how, "accept: only its own") == 0 && slot != hello->index) ||
+            (strcmp(how, "accept: nothing") == 0);
+}
+
 static int
 work(void)
 {
@@ -115,7 +123,8 @@ work(void)
         if (message.type == CHANNEL_START) {
             say(CHANNEL_READY, NULL, 0);
         } else if (message.type == CHANNEL_ACCEPT) {
-            say(CHANNEL_ACCEPTING, &slot, sizeof(slot));
+            say(declines(how, &hello, slot) ? CHANNEL_DECLINED : CHANNEL_ACCEPTING, &slot,
+                    sizeof(slot));
         } else if (message.type == CHANNEL_DRAIN || message.type == CHANNEL_STOP) {
             return 0;
         }
@@ -459,6 +468,40 @@ START_TEST(an_end_with_status_0_is_a_death_like_any_other)
 }
 END_TEST
 
+/* Their descriptors are used up: what they have is not to suffer for the one that died. */
+START_TEST(a_slot_that_nobody_can_adopt_waits_for_its_own_worker)
+{
+    start("accept: only its own", 3);
+    turn_until(&served, 1);
+    kill(worker_at(1)->pid, SIGKILL);
+    while (crew->restarts == 0) {
+        loop_turn(loop, true);
+    }
+    uint64_t both_full_ns = manual.now_ns + NS_PER_S;
+    while (worker_at(0)->full_until_ns != both_full_ns ||
+            worker_at(2)->full_until_ns != both_full_ns) {
+        loop_turn(loop, true);
+    }
+    ck_assert_ptr_null(crew->slots[1].owner);
+    wind(NS_PER_S); /* asked again, and another is started */
+    turn_until_serving(3);
+    while (!crew->slots[1].is_open) {
+        loop_turn(loop, true);
+    }
+    ck_assert_ptr_eq(crew->slots[1].owner, worker_at(1));
+    ck_assert_uint_eq(crew->restarts, 1);
+}
+END_TEST
+
+START_TEST(a_worker_that_cannot_accept_fails_the_start)
+{
+    start("accept: nothing", 1);
+    turn_until(&failed, 1);
+    ck_assert_uint_eq(served, 0);
+    ck_assert(log_has("cannot accept from all sockets"));
+}
+END_TEST
+
 START_TEST(a_worker_that_does_not_end_when_told_is_killed)
 {
     start("drain: hang", 1);
@@ -488,6 +531,8 @@ add_tests(TCase *tests)
     tcase_add_loop_test(tests, a_worker_that_breaks_the_protocol_is_killed_and_replaced, 0, 2);
     tcase_add_test(tests, a_worker_that_closes_its_channel_and_stays_is_killed_and_replaced);
     tcase_add_test(tests, an_end_with_status_0_is_a_death_like_any_other);
+    tcase_add_test(tests, a_slot_that_nobody_can_adopt_waits_for_its_own_worker);
+    tcase_add_test(tests, a_worker_that_cannot_accept_fails_the_start);
     tcase_add_test(tests, a_worker_that_does_not_end_when_told_is_killed);
 }
 
