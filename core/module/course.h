@@ -21,6 +21,7 @@
 
 struct figures;
 struct generation;
+struct life_loop;
 struct pools;
 struct wait_table;
 struct weir_port;
@@ -53,6 +54,7 @@ struct course_map {
     struct wait_table *waits;            /* borrowed; NULL: no hook can suspend */
     struct pools *pools;                 /* borrowed; NULL: no hook can offload */
     struct figures *figures;             /* borrowed; NULL: nothing is counted */
+    struct life_loop *life;              /* borrowed; what modules keep for the loop */
     struct course_logs logs;
     struct weir_port *ports; /* those open on this loop (module/port.c) */
 };

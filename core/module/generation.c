@@ -15,6 +15,8 @@
 #include "http/query.h"
 #include "http/request.h"
 #include "module/client.h"
+#include "module/life.h"
+#include "observe/flight.h"
 
 /* Where a request has got to; in its slab. */
 struct place {
@@ -392,7 +394,9 @@ open_conf(const struct site_conf *conf, struct diagnostics *diagnostics)
         .where = conf->where,
         .who = conf->module->name,
     };
+    flight_enter(flight_entry(conf->module->name, LIFE_CONF_OPEN), NULL);
     int r = handler->conf_open(conf->conf, &report);
+    flight_leave();
     if (r < 0 && !report.has_failed) {
         weir_conf_error(&report, NULL, "cannot be opened: %s", strerror(-r));
     }
@@ -403,7 +407,9 @@ static void
 close_conf(const struct site_conf *conf)
 {
     if (conf->handler->conf_close != NULL) {
+        flight_enter(flight_entry(conf->module->name, LIFE_CONF_CLOSE), NULL);
         conf->handler->conf_close(conf->conf);
+        flight_leave();
     }
 }
 

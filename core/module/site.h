@@ -157,7 +157,8 @@ struct site_listener {
 
 struct site_module {
     const struct weir_module *module;
-    const void *options; /* NULL when the module has none */
+    const void *options;              /* NULL when the module has none */
+    const struct config_value *given; /* its options as written; NULL: none */
     const struct config_value *where;
 };
 

@@ -221,6 +221,7 @@ declare_options(struct uses_builder *uses, const struct config_value *where,
     }
     schema_fill(uses->schema, &module->options, options, where, conf);
     out->options = module->options.count == 0 ? NULL : conf;
+    out->given = options;
     if (diagnostics_reports(uses->schema->diagnostics) > before || uses->schema->no_memory) {
         return;
     }

@@ -17,7 +17,7 @@
 #include "base/assert.h"
 #include "event/loop.h"
 #include "event/signal.h"
-#include "module/chain.h"
+#include "module/life.h"
 #include "observe/log.h"
 #include "server/crew_figures.h"
 #include "server/crew_hearing.h"
@@ -32,12 +32,6 @@
 /* ---- words ------------------------------------------------------------------------------- */
 
 /* As the public header names them. */
-static const char *
-hook_name(unsigned hook)
-{
-    return phase_name((enum weir_phase)hook);
-}
-
 /* How it ended, and in which module, where it was in one. */
 const char *
 crew_worker_describe_end(const struct crew_worker *worker, int status, char *text, size_t bytes)
@@ -45,7 +39,7 @@ crew_worker_describe_end(const struct crew_worker *worker, int status, char *tex
     char where[DESCRIPTION_BYTES], how[64];
     bool is_well = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OK;
     bool is_known = worker->flight != NULL && !is_well &&
-            flight_describe(worker->flight, hook_name, where, sizeof(where));
+            flight_describe(worker->flight, life_hook_name, where, sizeof(where));
     if (WIFSIGNALED(status)) {
         const char *name = sigabbrev_np(WTERMSIG(status));
         snprintf(how, sizeof(how), "killed by SIG%s%s", name == NULL ? "?" : name,
@@ -341,7 +335,7 @@ crew_worker_watch(struct crew_worker *worker, uint64_t now_ns, uint64_t limit_ns
         return;
     }
     if (worker->flight == NULL || worker->state == CREW_WORKER_STARTING ||
-            !flight_is_stalled(worker->flight, now_ns, limit_ns, hook_name, where,
+            !flight_is_stalled(worker->flight, now_ns, limit_ns, life_hook_name, where,
                     sizeof(where))) {
         return;
     }

@@ -60,6 +60,7 @@ struct worker {
 
     struct site *site;             /* owned */
     struct generation *generation; /* owned */
+    struct life *life;             /* owned */
     struct pools *pools;           /* owned */
     struct metric_pages *metrics;  /* owned; NULL: nothing is counted */
     struct worker_loop *loops;     /* owned */
@@ -167,6 +168,9 @@ end(struct worker *worker, enum worker_order_kind how, uint64_t timeout_ns, bool
         loop_stop(worker->loop);
         return;
     }
+    if (how == WORKER_ORDER_DRAIN) {
+        life_drain(worker->life);
+    }
     order_all(worker,
             &(struct worker_order){ .kind = how,
                     .fd = -1,
@@ -269,7 +273,8 @@ static int
 make_loops(struct worker *worker)
 {
     unsigned count = (unsigned)worker->site->workers.loops;
-    int r = pools_new(worker->site, &worker->pools);
+    int r = life_new(worker->site, count, &worker->life);
+    r = r < 0 ? r : pools_new(worker->site, &worker->pools);
     if (r < 0) {
         log_error("the pools cannot be started: %s", strerror(-r));
         return EXIT_SYSTEM;
@@ -285,6 +290,7 @@ make_loops(struct worker *worker)
                 .count = count,
                 .generation = worker->generation,
                 .pools = worker->pools,
+                .life = worker->life,
                 .metrics = worker->metrics,
                 .loop = loop,
                 .on_opened = on_slot_opened,
@@ -328,15 +334,32 @@ set_affinity(const struct worker *worker, unsigned index)
     }
 }
 
+/* The modules begin, then the loops one by one, with the modules on each. */
+static int
+start_modules(struct worker *worker)
+{
+    struct diagnostics *diagnostics = diagnostics_new();
+    if (diagnostics == NULL) {
+        return EXIT_SYSTEM;
+    }
+    int r = life_start(worker->life, diagnostics);
+    for (unsigned i = 0; r == 0 && i < worker->loop_count; i++) {
+        r = worker_loop_start(&worker->loops[i], diagnostics);
+        if (r < 0) {
+            log_error("event loop %u cannot be started: %s", i, strerror(-r));
+        }
+    }
+    send_report(worker, diagnostics);
+    diagnostics_free(diagnostics);
+    return r == 0 ? EXIT_OK : EXIT_RUNTIME;
+}
+
 static int
 start_loops(struct worker *worker)
 {
-    for (unsigned i = 1; i < worker->loop_count; i++) {
-        int r = worker_loop_start_thread(&worker->loops[i]);
-        if (r < 0) {
-            log_error("event loop %u cannot be started: %s", i, strerror(-r));
-            return EXIT_SYSTEM;
-        }
+    int code = start_modules(worker);
+    if (code != EXIT_OK) {
+        return code;
     }
     for (unsigned i = worker->loop_count; i > 0; i--) {
         set_affinity(worker, i - 1);
@@ -594,6 +617,7 @@ take_slot(struct worker *worker, const struct channel_message *message)
     }
     memcpy(&slot, message->body, sizeof(slot));
     if (message->type == CHANNEL_ACCEPT) {
+        life_live(worker->life);
         accept_slot(worker, slot.slot);
         return;
     }
@@ -720,6 +744,9 @@ fini(struct worker *worker)
         loop_turn(worker->loops[i].loop, false);
     }
     pools_free(worker->pools);
+    if (worker->life != NULL) {
+        life_stop(worker->life);
+    }
     mailbox_free(worker->mailbox);
     for (unsigned i = 0; i < worker->loop_count; i++) {
         worker_loop_fini(&worker->loops[i]);
@@ -728,6 +755,7 @@ fini(struct worker *worker)
         loop_free(worker->loop);
     }
     free(worker->loops);
+    life_free(worker->life);
     metric_publish(NULL);
     metric_free(worker->metrics);
     generation_free(worker->generation);

@@ -7,6 +7,7 @@
 #include "server/worker_loop.h"
 
 #include <errno.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -372,6 +373,7 @@ worker_loop_init(struct worker_loop *loop, const struct worker_loop_settings *se
     generation_map_init(settings->generation, &loop->map);
     loop->map.waits = loop->waits;
     loop->map.pools = settings->pools;
+    loop->map.life = life_attach(settings->life, loop->index, loop->loop);
     if (settings->metrics != NULL) {
         loop->counted = figures_new(metric_take(settings->metrics));
         if (loop->counted == NULL) {
@@ -386,24 +388,58 @@ worker_loop_init(struct worker_loop *loop, const struct worker_loop_settings *se
     return r;
 }
 
+/* Nothing comes any more: the last that modules hear of the loop. */
+static void
+settle(struct worker_loop *loop)
+{
+    /* What ended in the last turn has been put off to the next, and tells others in turn. */
+    loop_turn(loop->loop, false);
+    course_stop(&loop->map);
+    loop_turn(loop->loop, false);
+    loop_turn(loop->loop, false);
+    life_loop_stop(loop->map.life);
+}
+
+/* What the main thread waits for while another starts. */
+struct loop_start {
+    struct worker_loop *loop;
+    struct diagnostics *diagnostics;
+    int result;
+    sem_t is_done;
+};
+
 static void *
 turn_loop(void *context)
 {
-    struct worker_loop *loop = context;
+    struct loop_start *start = context; /* gone once it is done */
+    struct worker_loop *loop = start->loop;
     signal_block_all();
     flight_begin_thread(FLIGHT_LOOP);
-    loop_run(loop->loop);
-    /* What ended in the last turn has been put off to the next. */
-    loop_turn(loop->loop, false);
+    loop_adopt(loop->loop);
+    int r = life_loop_start(loop->map.life, start->diagnostics);
+    start->result = r;
+    sem_post(&start->is_done);
+    if (r == 0) {
+        loop_run(loop->loop);
+    }
+    settle(loop);
     return NULL;
 }
 
 int
-worker_loop_start_thread(struct worker_loop *loop)
+worker_loop_start(struct worker_loop *loop, struct diagnostics *diagnostics)
 {
-    int r = pthread_create(&loop->thread, NULL, turn_loop, loop);
+    if (loop->index == 0) {
+        return life_loop_start(loop->map.life, diagnostics);
+    }
+    struct loop_start start = { .loop = loop, .diagnostics = diagnostics };
+    sem_init(&start.is_done, 0, 0);
+    int r = pthread_create(&loop->thread, NULL, turn_loop, &start);
     loop->has_thread = r == 0;
-    return -r;
+    while (loop->has_thread && sem_wait(&start.is_done) == -1) { /* EINTR */
+    }
+    sem_destroy(&start.is_done);
+    return r == 0 ? start.result : -r;
 }
 
 void
@@ -411,10 +447,8 @@ worker_loop_settle(struct worker_loop *loop)
 {
     if (loop->has_thread) {
         loop_adopt(loop->loop);
-    }
-    if (loop->engine.loop != NULL) {
-        loop_turn(loop->loop, false);
-        course_stop(&loop->map);
+    } else if (loop->engine.loop != NULL) {
+        settle(loop);
     }
 }
 

@@ -14,6 +14,7 @@
 #include "module/course.h"
 #include "module/figures.h"
 #include "module/generation.h"
+#include "module/life.h"
 #include "module/pools.h"
 
 struct worker_loop;
@@ -84,6 +85,7 @@ struct worker_loop_settings {
     unsigned index, count;         /* this one, of how many */
     struct generation *generation; /* borrowed */
     struct pools *pools;           /* borrowed */
+    struct life *life;             /* borrowed */
     struct metric_pages *metrics;  /* borrowed; NULL: nothing is counted */
     struct loop *loop;             /* taken over; made by the caller */
     void (*on_opened)(void *context, uint32_t slot, bool is_open);
@@ -99,11 +101,14 @@ WEIR_MUST_USE int worker_loop_init(struct worker_loop *loop,
  * memory -ENOMEM, and the descriptor is closed. */
 WEIR_MUST_USE int worker_loop_order(struct worker_loop *loop, const struct worker_order *order);
 
-/* Starts a thread for it, on which nothing but a fault of its own is a signal. */
-WEIR_MUST_USE int worker_loop_start_thread(struct worker_loop *loop);
+/* Starts the modules on the loop, whose mistakes go to `diagnostics`, and but for the first
+ * gives it a thread, on which nothing but a fault of its own is a signal. Returns when the
+ * modules have started there, and the loop turns; or a negative errno, with their report when
+ * it was theirs. */
+WEIR_MUST_USE int worker_loop_start(struct worker_loop *loop, struct diagnostics *diagnostics);
 
-/* After it has finished, and its thread was joined: what waited is told that it is over.
- * Thread: the main one, whose loop it is from now on. */
+/* After it has finished, and its thread was joined: what waited was told that it is over, and
+ * the modules have stopped there. Thread: the main one, whose loop it is from now on. */
 void worker_loop_settle(struct worker_loop *loop);
 
 /* After worker_loop_settle(), and when no pool works any more: turns once more, for what comes

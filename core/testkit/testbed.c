@@ -15,8 +15,10 @@
 #include "http/file_cache.h"
 #include "http/request.h"
 #include "module/generation.h"
+#include "module/life.h"
 #include "module/loader.h"
 #include "module/pools.h"
+#include "module/port.h"
 #include "module/wait.h"
 #include "testkit/manual_clock.h"
 #include "testkit/memory_stream.h"
@@ -45,6 +47,7 @@ struct testbed {
     struct mailbox *mailbox;  /* owned */
     struct wait_table *waits; /* owned */
     struct pools *pools;      /* owned */
+    struct life *life;        /* owned */
     struct file_cache *files; /* owned */
 
     struct memory_stream stream;
@@ -90,9 +93,12 @@ load(struct testbed *testbed, const struct testbed_settings *settings,
 }
 
 static int
-start(struct testbed *testbed)
+start(struct testbed *testbed, struct diagnostics *diagnostics)
 {
     int r = loop_new(&testbed->clock.clock, &testbed->loop);
+    if (r == 0) {
+        r = life_new(testbed->site, 1, &testbed->life);
+    }
     if (r == 0) {
         r = mailbox_new(testbed->loop, &testbed->mailbox);
     }
@@ -113,11 +119,17 @@ start(struct testbed *testbed)
     generation_map_init(testbed->generation, &testbed->map);
     testbed->map.waits = testbed->waits;
     testbed->map.pools = testbed->pools;
+    testbed->map.life = life_attach(testbed->life, 0, testbed->loop);
     testbed->handler = *generation_handler(testbed->generation);
     testbed->handler.end = on_end;
     r = engine_init(&testbed->engine, testbed->loop, &testbed->handler, &testbed->map);
     testbed->engine.files = testbed->files;
-    testbed->has_engine = true;
+    testbed->has_engine = r == 0;
+    r = r < 0 ? r : life_start(testbed->life, diagnostics);
+    r = r < 0 ? r : life_loop_start(testbed->map.life, diagnostics);
+    if (r == 0) {
+        life_live(testbed->life);
+    }
     return r;
 }
 
@@ -135,7 +147,7 @@ testbed_new(const struct testbed_settings *settings, struct buf *report, struct 
     manual_clock_init(&testbed->clock, 1000 * NS_PER_S, INT64_C(784111777) * (int64_t)NS_PER_S);
     int r = load(testbed, settings, diagnostics);
     if (r == 0) {
-        r = start(testbed);
+        r = start(testbed, diagnostics);
     }
     int printed = r < 0 ? diagnostics_print(diagnostics, DIAGNOSTIC_TEXT, false, report) : 0;
     diagnostics_free(diagnostics);
@@ -398,6 +410,15 @@ testbed_release(struct testbed *testbed)
 
 /* ---- the end ----------------------------------------------------------------------------- */
 
+void
+testbed_drain(struct testbed *testbed)
+{
+    life_drain(testbed->life);
+    ports_drain(&testbed->map);
+    engine_stop(&testbed->engine, false);
+    testbed_settle(testbed);
+}
+
 bool
 testbed_free(struct testbed *testbed)
 {
@@ -411,6 +432,8 @@ testbed_free(struct testbed *testbed)
         engine_stop(&testbed->engine, true);
         testbed_settle(testbed);
         course_stop(&testbed->map);
+        testbed_settle(testbed);
+        life_loop_stop(testbed->map.life);
         const struct engine_figures *figures = &testbed->engine.figures;
         is_clean = testbed->engine.carriers == NULL && wait_table_count(testbed->waits) == 0 &&
                 figures->connections_opened == figures->connections_closed &&
@@ -421,6 +444,9 @@ testbed_free(struct testbed *testbed)
         loop_turn(testbed->loop, false);
         pools_free(testbed->pools);
     }
+    if (testbed->life != NULL) {
+        life_stop(testbed->life);
+    }
     if (testbed->has_engine) {
         engine_fini(&testbed->engine);
     }
@@ -428,6 +454,7 @@ testbed_free(struct testbed *testbed)
     file_cache_free(testbed->files);
     wait_table_free(testbed->waits);
     loop_free(testbed->loop);
+    life_free(testbed->life);
     generation_free(testbed->generation);
     site_free(testbed->site);
     sem_destroy(&testbed->gate);

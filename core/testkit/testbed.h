@@ -18,7 +18,8 @@ struct testbed_settings {
     size_t modules_count;
 };
 
-/* Returns 0; -EINVAL with what is wrong in *report, as `weir check` prints it; -ENOMEM. */
+/* Returns 0; -EINVAL with what is wrong in *report, as `weir check` prints it; what a module's
+ * worker_start or loop_start said; -ENOMEM. The modules are live then. */
 WEIR_MUST_USE int testbed_new(const struct testbed_settings *settings, struct buf *report,
         struct testbed **out);
 
@@ -63,6 +64,10 @@ bool testbed_is_over(const struct testbed *testbed);
  * -ENOMEM. testbed_release() lets all pools go. */
 WEIR_MUST_USE int testbed_hold(struct testbed *testbed, const char *name, bool is_full);
 void testbed_release(struct testbed *testbed);
+
+/* The server accepts no more: modules and ports are told, idle connections end. What goes on
+ * does so until testbed_free() cuts it. */
+void testbed_drain(struct testbed *testbed);
 
 /* Requests that have ended, by reason. */
 uint64_t testbed_ended(const struct testbed *testbed, int end);

@@ -20,6 +20,7 @@ struct weir_request;
 struct weir_connection;
 struct weir_filter;
 struct weir_worker;
+struct weir_loop;
 
 /* What a hook answers. */
 enum weir_verdict {
@@ -120,9 +121,13 @@ struct weir_module {
      * errno; WEIR_SETUP. */
     int (*init)(const void *options, struct weir_conf_report *report);
 
-    /* Workers, in this order around their life; 0 or a negative errno. */
-    int (*worker_start)(struct weir_worker *worker);
+    /* Workers, around their life: weir/worker.h says when. 0 or a negative errno. */
+    int (*worker_start)(struct weir_worker *worker, struct weir_conf_report *report);
     void (*worker_stop)(struct weir_worker *worker);
+    int (*loop_start)(struct weir_loop *loop, struct weir_conf_report *report);
+    void (*loop_stop)(struct weir_loop *loop);
+    void (*live)(struct weir_worker *worker);
+    void (*drain)(struct weir_worker *worker);
 };
 
 /* The start of every module table; the designated fields follow. */

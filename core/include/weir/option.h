@@ -252,7 +252,8 @@ struct weir_option {
 /* Reports a mistake in the configuration being checked; `option` is the path of the option
  * ("root", "response.set.x-a", "deny[2]"; NULL or "": the handler itself), which finds the
  * place in the file. The check goes on, so that all mistakes of a run are reported, and fails
- * in the end. Thread: the one that called conf_check(), init() or conf_open(). */
+ * in the end. Thread: the one that called conf_check(), init(), conf_open(), worker_start() or
+ * loop_start(). */
 WEIR_API void weir_conf_error(struct weir_conf_report *report, const char *option,
         const char *format, ...) WEIR_PRINTF(3, 4);
 

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/* A module that writes down its life, a line for each call, into the file of its option `note`:
+ *
+ *     PROCESS NAME FUNCTION [LOOP] THREAD SIGNALS
+ *
+ * where THREAD is "main" or "other" and SIGNALS "deaf" when TERM, ALRM and USR1 are blocked. In
+ * the function that its option `in` names (with a number behind it: on that loop) it does what
+ * `way` says: fail, report, segv or loop. Built twice, as life_one and life_two. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <weir/reply.h>
+#include <weir/worker.h>
+
+struct life_options {
+    struct weir_str note, in, way;
+};
+
+static const struct weir_option options[] = {
+    WEIR_PATH(struct life_options, note, .required = true),
+    WEIR_STRING(struct life_options, in),
+    WEIR_STRING(struct life_options, way),
+};
+
+static void
+write_line(const struct life_options *own, const char *what)
+{
+    char path[1024], line[200];
+    sigset_t blocked;
+    pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+    bool is_deaf = sigismember(&blocked, SIGTERM) && sigismember(&blocked, SIGALRM) &&
+            sigismember(&blocked, SIGUSR1);
+    int len = snprintf(line, sizeof(line), "%d %s %s %s%s\n", (int)getpid(), LIFE_NAME, what,
+            gettid() == getpid() ? "main" : "other", is_deaf ? " deaf" : "");
+    if (len < 0 || weir_str_to_path(own->note, path, sizeof(path)) < 0) {
+        abort();
+    }
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (fd == -1 || write(fd, line, (size_t)len) != len) {
+        abort();
+    }
+    close(fd);
+}
+
+static int
+live_through(const struct weir_worker *worker, const char *what,
+        struct weir_conf_report *report)
+{
+    const struct life_options *own = weir_worker_options(worker);
+    write_line(own, what);
+    if (!weir_str_eq(own->in, weir_str_from(what))) {
+        return 0;
+    }
+    if (weir_str_eq(own->way, WEIR_STR("fail"))) {
+        return -ECONNREFUSED;
+    }
+    if (weir_str_eq(own->way, WEIR_STR("report"))) {
+        weir_conf_error(report, "way", "there is no such way");
+        return -EINVAL;
+    }
+    if (weir_str_eq(own->way, WEIR_STR("segv"))) {
+        static int *volatile nowhere = (int *)8; /* the compiler is not to know */
+        *nowhere = 0;
+    }
+    if (weir_str_eq(own->way, WEIR_STR("loop"))) {
+        for (volatile unsigned turns = 0;; turns++) {
+        }
+    }
+    return 0;
+}
+
+static int
+live_through_on(const struct weir_loop *loop, const char *what, struct weir_conf_report *report)
+{
+    char whole[40];
+    snprintf(whole, sizeof(whole), "%s %u", what, weir_loop_index(loop));
+    return live_through(weir_loop_worker(loop), whole, report);
+}
+
+static int
+worker_start(struct weir_worker *worker, struct weir_conf_report *report)
+{
+    return live_through(worker, "worker_start", report);
+}
+
+static void
+worker_stop(struct weir_worker *worker)
+{
+    (void)live_through(worker, "worker_stop", NULL);
+}
+
+static int
+loop_start(struct weir_loop *loop, struct weir_conf_report *report)
+{
+    return live_through_on(loop, "loop_start", report);
+}
+
+static void
+loop_stop(struct weir_loop *loop)
+{
+    (void)live_through_on(loop, "loop_stop", NULL);
+}
+
+static void
+live(struct weir_worker *worker)
+{
+    (void)live_through(worker, "live", NULL);
+}
+
+static void
+drain(struct weir_worker *worker)
+{
+    (void)live_through(worker, "drain", NULL);
+}
+
+static enum weir_verdict
+answer(struct weir_request *request, const void *conf)
+{
+    (void)conf;
+    return weir_reply_text(request, 200, WEIR_STR("text/plain"), WEIR_STR("alive"));
+}
+
+static const struct weir_hook hooks[] = { { .on = WEIR_ON_CONTENT, .request = answer } };
+
+WEIR_EXPORT const struct weir_module weir_module_v1 = {
+    WEIR_MODULE_HEAD(LIFE_NAME, "1", "Writes down its life"),
+    .flags = WEIR_MODULE_MANY_LOOPS,
+    WEIR_HANDLERS({ .name = LIFE_NAME, .hooks = WEIR_HOOKS(hooks) }),
+    .options = WEIR_OPTIONS(struct life_options, options),
+    .worker_start = worker_start,
+    .worker_stop = worker_stop,
+    .loop_start = loop_start,
+    .loop_stop = loop_stop,
+    .live = live,
+    .drain = drain,
+};
