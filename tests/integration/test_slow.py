@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Slow clients cost no thread (F11 to F13, DESIGN.md section 1): whatever fifty of them are doing, an
-ordinary request is answered as on an idle server, and when they leave nothing is left."""
+ordinary request is answered as on an idle server, and when they leave nothing is left. So it is
+where a loop answers alone, and where every request, theirs included, needs a thread of a pool of
+two (the thread-hold matrix)."""
 
+import os
 import resource
 import socket
 import statistics
@@ -10,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+import weir_raw
 from weir_process import slow
 from weir_site import GET, HELLO, get, route, site
 
@@ -17,10 +21,24 @@ MANY = 50
 LARGE = 1 << 20
 
 
-@pytest.fixture(scope="module")
-def server(weir_for_all):
-    server = weir_for_all(site(route("/hello", "hello"), route("/large", "x" * LARGE), route("/medium", "x" * 60_000),
-                               top={"defaults": {"limits": {"body": "10m"}}}))
+LOOKUP = {"name": "lookup", "path": f"{os.environ['WEIR_BUILDDIR']}/contrib/examples/lookup/.libs/lookup.so"}
+
+
+@pytest.fixture(scope="module", params=["no thread", "a thread of two"])
+def server(weir_for_all, tmp_path_factory, request):
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "banned").write_text("192.0.2.1\n")
+    (folder / "file").write_bytes(b"x" * LARGE)
+    needs_thread = request.param != "no thread"
+    server = weir_for_all(site(
+        route("/hello", "hello"), route("/large", "x" * LARGE), route("/medium", "x" * 60_000),
+        {"match": "/file", "handle": {"static": str(folder)}}, top={
+            "modules": ["respond", "static", *([LOOKUP] if needs_thread else [])],
+            "pools": {"default": {"min": 2, "max": 2}},
+            "defaults": {"limits": {"body": "10m"},
+                         "use": [{"lookup": str(folder / "banned")}] if needs_thread else []}}))
+    with weir_raw.Connection(server) as connection:
+        connection.send(get("/file")).read()  # from now on the file is held open
     server.unused = server.descriptor_count()
     return server
 
@@ -63,8 +81,17 @@ def in_the_body(raw, server):
     return connection
 
 
+def in_the_chunks(raw, server):
+    """Nobody reads them, and yet the answer waits for their end."""
+    return raw(server).send(get(method="POST", fields="Transfer-Encoding: chunked\r\n") + b"10000\r\nx")
+
+
 def not_reading(raw, server):
     return deaf(raw, server).send(get("/large") * 8)
+
+
+def not_reading_a_file(raw, server):
+    return deaf(raw, server).send(get("/file") * 8)
 
 
 def pipelining_without_reading(raw, server):
@@ -76,8 +103,8 @@ def lingering(raw, server):
     return raw(server).send(get(host=None))
 
 
-ATTACKS = [in_the_head, in_the_request_line, silent, idle, half_open, in_the_body, not_reading,
-           pipelining_without_reading, lingering]
+ATTACKS = [in_the_head, in_the_request_line, silent, idle, half_open, in_the_body, in_the_chunks, not_reading,
+           not_reading_a_file, pipelining_without_reading, lingering]
 
 
 def typical_time(raw, server):
@@ -101,7 +128,7 @@ def nothing_is_left(server, raw):
 
 def trickle(attackers, attack):
     """What a slow sender does: one more byte each."""
-    if attack in (in_the_head, in_the_body):
+    if attack in (in_the_head, in_the_body, in_the_chunks):
         for attacker in attackers:
             attacker.send(b"x")
 
