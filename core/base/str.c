@@ -81,6 +81,20 @@ weir_str_list_has(struct weir_str list, struct weir_str token)
     return false;
 }
 
+bool
+weir_str_is_token(struct weir_str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        bool is_alnum = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+                (c >= 'A' && c <= 'Z');
+        if (!is_alnum && (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL)) {
+            return false;
+        }
+    }
+    return s.len > 0;
+}
+
 int
 weir_str_to_path(struct weir_str s, char *dst, size_t dst_bytes)
 {

@@ -18,21 +18,6 @@ template_variable_name(size_t i)
     return i + 1 < SPELLINGS ? spellings[i + 1] : NULL;
 }
 
-/* RFC 9110 section 5.6.2. */
-static bool
-is_token(struct weir_str text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.ptr[i];
-        bool is_alnum = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-                (c >= 'A' && c <= 'Z');
-        if (!is_alnum && (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL)) {
-            return false;
-        }
-    }
-    return text.len > 0;
-}
-
 /* CONFIG.md settles the name, and no part of this build brings the value. */
 #define TEMPLATE_NOT_IN_BUILD "this variable is not in this build"
 
@@ -58,7 +43,7 @@ template_variable_parse(struct weir_str name, enum template_variable *variable,
             return -EINVAL;
         }
         if ((*variable == TEMPLATE_HEADER || *variable == TEMPLATE_COOKIE) &&
-                !is_token(*argument)) {
+                !weir_str_is_token(*argument)) {
             *message = "this is no name of a field";
             return -EINVAL;
         }

@@ -109,26 +109,11 @@ has_name(const struct weir_str *names, size_t count, struct weir_str name)
     return false;
 }
 
-/* RFC 9110 section 5.6.2. */
-static bool
-is_token(struct weir_str text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.ptr[i];
-        bool is_alnum = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-                (c >= 'A' && c <= 'Z');
-        if (!is_alnum && (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL)) {
-            return false;
-        }
-    }
-    return text.len > 0;
-}
-
 static void
 check_name(struct weir_conf_report *report, const char *option, struct weir_str name,
         bool is_request)
 {
-    if (!is_token(name)) {
+    if (!weir_str_is_token(name)) {
         weir_conf_error(report, option, "\"%.*s\" is no name of a field", WEIR_STR_ARG(name));
     }
     if (has_name(between_neighbours, sizeof(between_neighbours) / sizeof(between_neighbours[0]),

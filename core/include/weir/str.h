@@ -83,6 +83,10 @@ WEIR_API bool weir_str_split(struct weir_str *rest, char separator, struct weir_
  * ASCII case ignored. */
 WEIR_API bool weir_str_list_has(struct weir_str list, struct weir_str token);
 
+/* True for what may be a field's name, a method or a parameter's name (RFC 9110 section 5.6.2):
+ * not empty, and neither space, control, separator nor anything but ASCII in it. */
+WEIR_API bool weir_str_is_token(struct weir_str s);
+
 /* Copies `s` with a terminator into `dst` for a system call. Returns 0; -EINVAL when `s` holds
  * a NUL byte; -ENAMETOOLONG when it does not fit. */
 WEIR_MUST_USE WEIR_API int weir_str_to_path(struct weir_str s, char *dst, size_t dst_bytes);

@@ -51,6 +51,27 @@ START_TEST(splits_at_separators)
 }
 END_TEST
 
+START_TEST(knows_tokens)
+{
+    static const struct {
+        struct weir_str text;
+        bool is_token;
+    } tokens[] = {
+        { WEIR_STR_INIT("X-A"), true },
+        { WEIR_STR_INIT("!#$%&'*+-.^_`|~09azAZ"), true },
+        { WEIR_STR_INIT(""), false },
+        { WEIR_STR_INIT("a b"), false },
+        { WEIR_STR_INIT("a:"), false },
+        { WEIR_STR_INIT("a\0"), false },
+        { WEIR_STR_INIT("\xc3\xbc"), false },
+    };
+    for (size_t i = 0; i < sizeof(tokens) / sizeof(tokens[0]); i++) {
+        ck_assert_msg(weir_str_is_token(tokens[i].text) == tokens[i].is_token, "%.*s",
+                WEIR_STR_ARG(tokens[i].text));
+    }
+}
+END_TEST
+
 START_TEST(refuses_paths_that_the_kernel_would_cut_short)
 {
     char path[8];
@@ -67,6 +88,7 @@ add_tests(TCase *tests)
     tcase_add_test(tests, compares_names_without_ascii_case);
     tcase_add_loop_test(tests, finds_tokens_in_lists, 0, sizeof(lists) / sizeof(lists[0]));
     tcase_add_test(tests, splits_at_separators);
+    tcase_add_test(tests, knows_tokens);
     tcase_add_test(tests, refuses_paths_that_the_kernel_would_cut_short);
 }
 
