@@ -8,6 +8,8 @@
 
 #include <check.h>
 
+#include <weir/str.h>
+
 #include "support/failalloc.h"
 
 /* A bound on time, longer on slow machines: WEIR_TEST_SLOW is a factor, 1 without it. */
@@ -17,6 +19,20 @@ unit_slow(double seconds)
     const char *factor = getenv("WEIR_TEST_SLOW");
     double f = factor == NULL ? 1 : strtod(factor, NULL);
     return seconds * (f >= 1 ? f : 1);
+}
+
+/* Whether a text holds or ends with another. */
+static inline bool
+unit_has(struct weir_str text, const char *part)
+{
+    return memmem(text.ptr, text.len, part, strlen(part)) != NULL;
+}
+
+static inline bool
+unit_ends(struct weir_str text, const char *part)
+{
+    size_t len = strlen(part);
+    return text.len >= len && memcmp(text.ptr + text.len - len, part, len) == 0;
 }
 
 /* A check that also says which row of a table it was. */

@@ -12,13 +12,9 @@
 #include <weir/request.h>
 
 #include "observe/log.h"
-#include "support/conf_rig.h"
 #include "support/file_rig.h"
+#include "support/module_rig.h"
 #include "support/unit.h"
-#include "testkit/testbed.h"
-#include "testkit/torture.h"
-
-#define LENGTH(rows) ((int)(sizeof(rows) / sizeof((rows)[0])))
 
 /* ---- the application: answers with what the request's fields say ------------------------- */
 
@@ -133,6 +129,8 @@ static const struct weir_module *const modules[] = { &application_module, &weir_
 
 static char config[2048];
 
+static const struct testbed_settings settings = { config, modules, 2 };
+
 static void
 make_config(const struct tree *tree)
 {
@@ -162,34 +160,6 @@ make_files(struct tree *tree)
     tree_text(tree, "files-too/x.txt", "not yours");
     tree_link(tree, "files/out.txt", "../files-too/x.txt");
     make_config(tree);
-}
-
-static struct testbed *
-new_testbed(void)
-{
-    const struct testbed_settings settings = { config, modules, 2 };
-    log_init(-1, LOG_ERROR);
-    struct buf report;
-    buf_init(&report, 1 << 20);
-    struct testbed *testbed = NULL;
-    int r = testbed_new(&settings, &report, &testbed);
-    ck_assert_msg(r == 0, "%.*s", WEIR_STR_ARG(buf_str(&report)));
-    buf_fini(&report);
-    ck_assert(testbed_connect(testbed));
-    return testbed;
-}
-
-static bool
-has(struct weir_str text, const char *part)
-{
-    return memmem(text.ptr, text.len, part, strlen(part)) != NULL;
-}
-
-static bool
-ends(struct weir_str text, const char *part)
-{
-    size_t len = strlen(part);
-    return text.len >= len && memcmp(text.ptr + text.len - len, part, len) == 0;
 }
 
 #define TO(target)   "X-Do-X-Accel-Redirect: " target "\r\n"
@@ -325,18 +295,18 @@ START_TEST(answers)
     const struct row *row = &rows[_i];
     struct tree tree;
     make_files(&tree);
-    struct testbed *testbed = new_testbed();
+    struct testbed *testbed = module_testbed_new(&settings);
     char text[1024], first[64];
     testbed_send(testbed, written(row, &tree, text, sizeof(text)));
     struct weir_str received = testbed_received(testbed);
     snprintf(first, sizeof(first), "HTTP/1.1 %s", row->status);
     bool is_absent = row->field != NULL && row->field[0] == '!';
     bool is_right = weir_str_starts_with(received, weir_str_from(first)) &&
-            (row->field == NULL || has(received, row->field + is_absent) != is_absent) &&
-            ends(received, row->end);
+            (row->field == NULL || unit_has(received, row->field + is_absent) != is_absent) &&
+            unit_ends(received, row->end);
     ck_assert_msg(is_right, "%s: %.*s", row->why, WEIR_STR_ARG(received));
-    ck_assert_msg(!has(received, "X-Accel") && !has(received, "X-Sendfile"), "%s: leaks: %.*s",
-            row->why, WEIR_STR_ARG(received));
+    ck_assert_msg(!unit_has(received, "X-Accel") && !unit_has(received, "X-Sendfile"),
+            "%s: leaks: %.*s", row->why, WEIR_STR_ARG(received));
     ck_assert(testbed_free(testbed));
     tree_fini(&tree);
 }
@@ -359,7 +329,7 @@ START_TEST(says_why)
 {
     struct tree tree;
     make_files(&tree);
-    struct testbed *testbed = new_testbed();
+    struct testbed *testbed = module_testbed_new(&settings);
     int ends_[2];
     ck_assert_int_eq(pipe(ends_), 0);
     log_init(ends_[1], LOG_ERROR);
@@ -369,7 +339,7 @@ START_TEST(says_why)
     ssize_t len = read(ends_[0], said, sizeof(said));
     ck_assert_int_gt(len, 0);
     struct weir_str log = weir_str_make(said, (size_t)len);
-    ck_assert_msg(has(log, lines[_i].line), "%.*s", WEIR_STR_ARG(log));
+    ck_assert_msg(unit_has(log, lines[_i].line), "%.*s", WEIR_STR_ARG(log));
     log_init(-1, LOG_ERROR);
     ck_assert(testbed_free(testbed));
     close(ends_[0]);
@@ -389,19 +359,7 @@ START_TEST(stands_torture)
     struct tree tree;
     make_files(&tree);
     char text[1024];
-    log_init(-1, LOG_ERROR);
-    struct torture torture = {
-        .settings = { .config = config, .modules = modules, .modules_count = 2 },
-        .input = written(&scenarios[_i], &tree, text, sizeof(text)),
-        .patience_ns = NS_PER_S,
-        .fail_nth = failalloc_fail_nth,
-        .has_failed = failalloc_has_failed,
-    };
-    struct buf report;
-    buf_init(&report, 1 << 20);
-    int r = torture_run(&torture, &report);
-    ck_assert_msg(r == 0, "%.*s", WEIR_STR_ARG(buf_str(&report)));
-    buf_fini(&report);
+    module_check_torture(&settings, written(&scenarios[_i], &tree, text, sizeof(text)));
     tree_fini(&tree);
 }
 END_TEST
@@ -420,23 +378,17 @@ static const struct mistake {
 
 START_TEST(refuses)
 {
-    struct conf_rig conf;
-    ck_assert_msg(!conf_rig_init(&conf, &weir_module_v1.handlers.items[0], mistakes[_i].conf,
-                          NULL),
-            "%s", mistakes[_i].conf);
-    ck_assert_msg(strstr(conf_rig_message(&conf), mistakes[_i].message) != NULL, "%s: %s",
-            mistakes[_i].conf, conf_rig_message(&conf));
-    conf_rig_fini(&conf);
+    module_check_refused(&weir_module_v1, mistakes[_i].conf, mistakes[_i].message);
 }
 END_TEST
 
 static void
 add_tests(TCase *tests)
 {
-    tcase_add_loop_test(tests, answers, 0, LENGTH(rows));
-    tcase_add_loop_test(tests, says_why, 0, LENGTH(lines));
+    tcase_add_loop_test(tests, answers, 0, MODULE_ROWS(rows));
+    tcase_add_loop_test(tests, says_why, 0, MODULE_ROWS(lines));
     tcase_add_loop_test(tests, stands_torture, 0, 4);
-    tcase_add_loop_test(tests, refuses, 0, LENGTH(mistakes));
+    tcase_add_loop_test(tests, refuses, 0, MODULE_ROWS(mistakes));
 }
 
 UNIT_MAIN("accel", add_tests)

@@ -2,17 +2,8 @@
 /* Who may come (CONFIG.md, handler `access`; F153). The rig's client is 192.0.2.1. */
 #include <weir/module.h>
 
-#include "support/conf_rig.h"
-#include "support/rig.h"
+#include "support/module_rig.h"
 #include "support/unit.h"
-
-#define LENGTH(rows) ((int)(sizeof(rows) / sizeof((rows)[0])))
-
-static const struct weir_handler *
-handler(void)
-{
-    return &weir_module_v1.handlers.items[0];
-}
 
 static const struct row {
     const char *why, *outer, *inner;
@@ -43,20 +34,14 @@ static const struct row {
 START_TEST(admits)
 {
     const struct row *row = &rows[_i];
-    struct conf_rig conf;
-    ck_assert_msg(conf_rig_init(&conf, handler(), row->outer, row->inner), "%s: %s", row->why,
-            conf_rig_message(&conf));
-    const void *const confs[] = { conf.conf };
-    struct rig rig;
-    rig_init_with(&rig, handler(), confs, 1);
-    rig_connect(&rig);
-    rig_send(&rig, WEIR_STR("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"));
-    struct weir_str bytes = rig_received(&rig);
-    struct rig_answer answer;
-    ck_assert_msg(rig_next_answer(&bytes, false, &answer), "%s", row->why);
-    ck_assert_msg(answer.status == row->status, "%s: %u", row->why, answer.status);
-    rig_fini(&rig);
-    conf_rig_fini(&conf);
+    const struct module_case one = { .why = row->why,
+        .outer = row->outer,
+        .inner = row->inner,
+        .request = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n",
+        .status = row->status };
+    struct module_rig rig;
+    module_rig_init(&rig, &weir_module_v1, &one);
+    module_rig_fini(&rig);
 }
 END_TEST
 
@@ -71,20 +56,15 @@ static const struct mistake {
 
 START_TEST(refuses)
 {
-    struct conf_rig conf;
-    ck_assert_msg(!conf_rig_init(&conf, handler(), mistakes[_i].conf, NULL), "%s",
-            mistakes[_i].conf);
-    ck_assert_msg(strstr(conf_rig_message(&conf), mistakes[_i].message) != NULL, "%s: %s",
-            mistakes[_i].conf, conf_rig_message(&conf));
-    conf_rig_fini(&conf);
+    module_check_refused(&weir_module_v1, mistakes[_i].conf, mistakes[_i].message);
 }
 END_TEST
 
 static void
 add_tests(TCase *tests)
 {
-    tcase_add_loop_test(tests, admits, 0, LENGTH(rows));
-    tcase_add_loop_test(tests, refuses, 0, LENGTH(mistakes));
+    tcase_add_loop_test(tests, admits, 0, MODULE_ROWS(rows));
+    tcase_add_loop_test(tests, refuses, 0, MODULE_ROWS(mistakes));
 }
 
 UNIT_MAIN("access", add_tests)

@@ -4,19 +4,11 @@
 #include <weir/reply.h>
 #include <weir/request.h>
 
-#include "support/conf_rig.h"
-#include "support/rig.h"
+#include "support/module_rig.h"
 #include "support/unit.h"
 
-#define CRLF         "\r\n"
-#define GET(path)    "GET " path " HTTP/1.1" CRLF "Host: a" CRLF "X-Own: mine" CRLF CRLF
-#define LENGTH(rows) ((int)(sizeof(rows) / sizeof((rows)[0])))
-
-static const struct weir_handler *
-handler(void)
-{
-    return &weir_module_v1.handlers.items[0];
-}
+#define CRLF      "\r\n"
+#define GET(path) "GET " path " HTTP/1.1" CRLF "Host: a" CRLF "X-Own: mine" CRLF CRLF
 
 /* Answers with what it sees of the request in fields of its own. */
 static enum weir_verdict
@@ -82,33 +74,24 @@ static const struct row {
 
 START_TEST(changes)
 {
+    static const struct weir_handler beside = { .name = "mirror",
+        .hooks = WEIR_HOOKS(mirror_hooks) };
     const struct row *row = &rows[_i];
-    struct conf_rig conf;
-    ck_assert_msg(conf_rig_init(&conf, handler(), row->outer, row->inner), "%s: %s", row->why,
-            conf_rig_message(&conf));
-    const struct weir_handler both[] = { *handler(),
-        { .name = "mirror", .hooks = WEIR_HOOKS(mirror_hooks) } };
-    const void *const confs[] = { conf.conf, NULL };
-    struct rig rig;
-    rig_init_with(&rig, both, confs, 2);
-    rig_connect(&rig);
-    rig_send(&rig, weir_str_from(row->request));
-    struct weir_str bytes = rig_received(&rig);
-    struct rig_answer answer;
-    ck_assert_msg(rig_next_answer(&bytes, false, &answer), "%s", row->why);
-    ck_assert_msg(answer.status == row->status, "%s: %u", row->why, answer.status);
+    const struct module_case one = { .why = row->why,
+        .outer = row->outer,
+        .inner = row->inner,
+        .beside = &beside,
+        .request = row->request,
+        .status = row->status };
+    struct module_rig rig;
+    module_rig_init(&rig, &weir_module_v1, &one);
     if (row->field != NULL) {
-        struct weir_str value = rig_field(answer.head, row->field);
-        ck_assert_msg((row->value == NULL) == (value.ptr == NULL), "%s", row->why);
-        ck_assert_msg(weir_str_eq(value, weir_str_from(row->value)), "%s: %.*s", row->why,
-                WEIR_STR_ARG(value));
+        module_rig_check_field(&rig, row->field, row->value);
     }
     if (row->body != NULL) {
-        ck_assert_msg(weir_str_eq(answer.body, weir_str_from(row->body)), "%s: %.*s", row->why,
-                WEIR_STR_ARG(answer.body));
+        module_rig_check_body(&rig, row->body);
     }
-    rig_fini(&rig);
-    conf_rig_fini(&conf);
+    module_rig_fini(&rig);
 }
 END_TEST
 
@@ -128,20 +111,15 @@ static const struct mistake {
 
 START_TEST(refuses)
 {
-    struct conf_rig conf;
-    ck_assert_msg(!conf_rig_init(&conf, handler(), mistakes[_i].conf, NULL), "%s",
-            mistakes[_i].conf);
-    ck_assert_msg(strstr(conf_rig_message(&conf), mistakes[_i].message) != NULL, "%s: %s",
-            mistakes[_i].conf, conf_rig_message(&conf));
-    conf_rig_fini(&conf);
+    module_check_refused(&weir_module_v1, mistakes[_i].conf, mistakes[_i].message);
 }
 END_TEST
 
 static void
 add_tests(TCase *tests)
 {
-    tcase_add_loop_test(tests, changes, 0, LENGTH(rows));
-    tcase_add_loop_test(tests, refuses, 0, LENGTH(mistakes));
+    tcase_add_loop_test(tests, changes, 0, MODULE_ROWS(rows));
+    tcase_add_loop_test(tests, refuses, 0, MODULE_ROWS(mistakes));
 }
 
 UNIT_MAIN("headers", add_tests)

@@ -3,19 +3,11 @@
  * `//`), and what a configuration may say. */
 #include <weir/module.h>
 
-#include "support/conf_rig.h"
-#include "support/rig.h"
+#include "support/module_rig.h"
 #include "support/unit.h"
 
-#define CRLF         "\r\n"
-#define GET(target)  "GET " target " HTTP/1.1" CRLF "Host: a.example:81" CRLF CRLF
-#define LENGTH(rows) ((int)(sizeof(rows) / sizeof((rows)[0])))
-
-static const struct weir_handler *
-handler(void)
-{
-    return &weir_module_v1.handlers.items[0];
-}
+#define CRLF        "\r\n"
+#define GET(target) "GET " target " HTTP/1.1" CRLF "Host: a.example:81" CRLF CRLF
 
 static const struct row {
     const char *why, *conf, *request;
@@ -76,23 +68,14 @@ static const struct row {
 START_TEST(leads_to)
 {
     const struct row *row = &rows[_i];
-    struct conf_rig conf;
-    ck_assert_msg(conf_rig_init(&conf, handler(), row->conf, NULL), "%s: %s", row->why,
-            conf_rig_message(&conf));
-    const void *const confs[] = { conf.conf };
-    struct rig rig;
-    rig_init_with(&rig, handler(), confs, 1);
-    rig_connect(&rig);
-    rig_send(&rig, weir_str_from(row->request));
-    struct weir_str bytes = rig_received(&rig);
-    struct rig_answer answer;
-    ck_assert_msg(rig_next_answer(&bytes, false, &answer), "%s", row->why);
-    ck_assert_msg(answer.status == row->status, "%s: %u", row->why, answer.status);
-    struct weir_str location = rig_field(answer.head, "Location");
-    ck_assert_msg(weir_str_eq(location, weir_str_from(row->location)), "%s: %.*s", row->why,
-            WEIR_STR_ARG(location));
-    rig_fini(&rig);
-    conf_rig_fini(&conf);
+    const struct module_case one = { .why = row->why,
+        .outer = row->conf,
+        .request = row->request,
+        .status = row->status };
+    struct module_rig rig;
+    module_rig_init(&rig, &weir_module_v1, &one);
+    module_rig_check_field(&rig, "Location", row->location);
+    module_rig_fini(&rig);
 }
 END_TEST
 
@@ -114,20 +97,15 @@ static const struct mistake {
 
 START_TEST(refuses)
 {
-    struct conf_rig conf;
-    ck_assert_msg(!conf_rig_init(&conf, handler(), mistakes[_i].conf, NULL), "%s",
-            mistakes[_i].conf);
-    ck_assert_msg(strstr(conf_rig_message(&conf), mistakes[_i].message) != NULL, "%s: %s",
-            mistakes[_i].conf, conf_rig_message(&conf));
-    conf_rig_fini(&conf);
+    module_check_refused(&weir_module_v1, mistakes[_i].conf, mistakes[_i].message);
 }
 END_TEST
 
 static void
 add_tests(TCase *tests)
 {
-    tcase_add_loop_test(tests, leads_to, 0, LENGTH(rows));
-    tcase_add_loop_test(tests, refuses, 0, LENGTH(mistakes));
+    tcase_add_loop_test(tests, leads_to, 0, MODULE_ROWS(rows));
+    tcase_add_loop_test(tests, refuses, 0, MODULE_ROWS(mistakes));
 }
 
 UNIT_MAIN("redirect", add_tests)
