@@ -52,6 +52,21 @@ head_refusal_text(enum head_refusal refusal)
     return "refused";
 }
 
+const char *
+head_refusal_name(enum head_refusal refusal)
+{
+    switch (refusal) {
+    case HEAD_ACCEPTED:
+        return "accepted";
+#define X(name, status, text) \
+    case HEAD_##name:         \
+        return #name;
+        HEAD_REFUSALS(X)
+#undef X
+    }
+    return "refused";
+}
+
 /* Nothing has been read of a head that was refused early. */
 static struct weir_str
 part(const struct head *head, uint32_t at, uint32_t len)

@@ -60,6 +60,7 @@ enum head_refusal {
 
 unsigned head_refusal_status(enum head_refusal refusal);
 const char *head_refusal_text(enum head_refusal refusal);
+const char *head_refusal_name(enum head_refusal refusal); /* "NO_HOST" */
 
 /* One field line; offsets into head.bytes. */
 struct head_field {

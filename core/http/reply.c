@@ -46,7 +46,7 @@ clear(struct weir_request *request)
     reply->state = REPLY_NONE;
     reply->field_count = 0;
     reply->ended = reply->close = reply->is_broken = reply->was_invalid = false;
-    reply->is_representation = reply->hides_length = reply->is_own = false;
+    reply->is_representation = reply->hides_length = reply->is_own = reply->was_own = false;
     reply->length_bytes = LENGTH_UNKNOWN;
     reply->written_bytes = 0;
     reply->trailers = weir_str_make(NULL, 0);
@@ -522,7 +522,7 @@ reply_replace(struct weir_request *request, unsigned status)
         return false;
     }
     write_error_body(request, status);
-    request->reply.ended = request->reply.is_own = true;
+    request->reply.ended = request->reply.is_own = request->reply.was_own = true;
     return true;
 }
 

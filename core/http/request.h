@@ -110,6 +110,7 @@ struct reply {
     bool was_over;          /* the transport cut what exceeded the declared length */
     bool hides_length;      /* HEAD: a GET would be filtered, so its length is unknown */
     bool is_own;            /* the body is write_error_body()'s */
+    bool was_own;           /* or was, until a page was put in its place: weir_reply_code() */
     bool is_representation; /* http/representation.h settles conditions and ranges */
     uint32_t beginnings;    /* of weir_reply_begin(): whether it was begun anew */
     uint32_t field_count, field_capacity;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Status codes and their phrases (RFC 9110 section 15 and the IANA registry). */
+/* Status codes and their phrases (RFC 9110 section 15 and the IANA registry), and the words
+ * that stand for errors. */
 #include "http/request.h"
 
 // clang-format off
@@ -44,4 +45,33 @@ status_reason(unsigned status)
     default:
         return WEIR_STR("");
     }
+}
+
+/* What caused it where that is known, else the status. */
+static struct weir_str
+error_phrase(const struct weir_request *request)
+{
+    if (request->refusal != HEAD_ACCEPTED) {
+        return weir_str_from(head_refusal_name(request->refusal));
+    }
+    bool has_no_route = request->reply.status == 404 && request->route_name.ptr == NULL;
+    return has_no_route ? WEIR_STR("no route") : status_reason(request->reply.status);
+}
+
+struct weir_str
+weir_reply_code(struct weir_request *request)
+{
+    struct weir_str phrase = weir_str_make(NULL, 0);
+    if (request->reply.was_own && request->reply.status >= 400) {
+        phrase = error_phrase(request);
+        phrase = phrase.len == 0 ? WEIR_STR("error") : phrase;
+    }
+    struct weir_str code = arena_copy(&request->arena, phrase);
+    for (size_t i = 0; code.ptr != NULL && i < code.len; i++) {
+        char *c = (char *)(uintptr_t)&code.ptr[i];
+        bool is_upper = *c >= 'A' && *c <= 'Z';
+        bool is_lower = *c >= 'a' && *c <= 'z';
+        *c = is_upper ? (char)(*c | 0x20) : is_lower ? *c : '_';
+    }
+    return code.ptr == NULL ? WEIR_STR("") : code;
 }

@@ -489,6 +489,7 @@ static int
 copy_head(struct weir_request *outer, const struct weir_request *inner, unsigned status)
 {
     const struct reply *from = &inner->reply;
+    bool was_own = outer->reply.was_own && outer->reply.status == status;
     int r = weir_reply_begin(outer, status == 0 ? from->status : status);
     for (uint32_t i = 0; r == 0 && i < from->field_count; i++) {
         r = weir_reply_add(outer, from->fields[i].name, from->fields[i].value);
@@ -498,6 +499,9 @@ copy_head(struct weir_request *outer, const struct weir_request *inner, unsigned
     }
     struct reply *to = &outer->reply;
     to->close |= from->close;
+    /* The server's own words for its status stay its own; a page for an error is one for it. */
+    to->is_own = from->is_own && to->status == from->status;
+    to->was_own = was_own || (from->was_own && to->status == from->status);
     to->is_representation = from->is_representation && from->status == 200 && to->status == 200;
     to->length_bytes = reply_known_length(inner);
     to->hides_length = to->length_bytes == LENGTH_UNKNOWN && reply_is_bodiless(inner);

@@ -171,6 +171,10 @@ access_log_json(struct weir_request *request)
     put_json(&line, "referer", field(request, WEIR_STR("Referer")));
     put_json(&line, "user_agent", field(request, WEIR_STR("User-Agent")));
     put_json(&line, "end", weir_request_end_label(request));
+    struct weir_str error = weir_reply_code(request);
+    if (error.len > 0) {
+        put_json(&line, "error", error);
+    }
     put(&line, WEIR_STR("}"));
     return weir_str_make(line.bytes, line.len);
 }

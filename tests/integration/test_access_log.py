@@ -53,7 +53,7 @@ def test_json_tells_of_each_request(weir, raw, log):
     assert {key: found[0][key] for key in expected} == expected
     assert 0 <= found[0]["first_byte"] <= found[0]["duration"]
     assert re.fullmatch("[0-9A-Z]{26}", found[0]["request_id"])
-    assert (found[1]["target"], found[1]["status"]) == ("/none", 404)
+    assert (found[1]["target"], found[1]["status"], found[1]["error"]) == ("/none", 404, "no_route")
 
 
 def test_combined_is_what_analysers_read(weir, raw, log):

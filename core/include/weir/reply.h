@@ -106,6 +106,12 @@ WEIR_MUST_USE WEIR_API enum weir_verdict weir_reply_error(struct weir_request *r
  * the core answers in a module's place. */
 WEIR_API bool weir_reply_is_own(const struct weir_request *request);
 
+/* A word for why the server answered with an error, lower case, which stays the same from one
+ * version to the next: `no_route`, `not_found`, `several_hosts`, `content_too_large`. Of its
+ * own answers, also when a page took their text's place; else empty, and without memory. Lives
+ * as long as the request. */
+WEIR_API struct weir_str weir_reply_code(struct weir_request *request);
+
 /* For reply-head hooks: puts a copy of `text` in the place of the answer's whole body and ends
  * it. The status stays, and the fields but for those that describe the body. Returns 0; -EINVAL
  * when there is no answer; -EALREADY when its head has left; -ENOMEM, when the answer is as it
