@@ -4,125 +4,57 @@
  *
  * The status stays, and fields like Allow and Retry-After. Only the server's own short texts
  * are replaced, unless `intercept` says that the bodies of handlers are too. Files are read
- * when the configuration is opened. */
+ * when the configuration is opened; routes are asked when their page is needed. */
+#include "error_pages.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <weir/module.h>
 #include <weir/reply.h>
 #include <weir/request.h>
 #include <weir/template.h>
 
 #define FILE_BYTES_MAX (1u << 20)
 
-struct page {
-    struct weir_status status;
-    struct weir_str type;
-    struct weir_str text;                /* owned; of a file */
-    const struct weir_template *written; /* NULL: a file */
-};
+/* ---- the hook ---------------------------------------------------------------------------- */
 
-struct error_pages_conf {
-    struct weir_map files; /* status to path */
-    struct weir_map text;  /* status to template */
-    bool intercept;
-
-    /* Set by open_pages(): in the order of the file, files before texts. */
-    struct page *pages; /* owned */
-    size_t count;
-};
-
-/* ---- which page -------------------------------------------------------------------------- */
-
-/* How well a media type is accepted: its weight in thousandths, 0: not at all. The most
- * specific range decides (RFC 9110 section 12.5.1); without Accept everything is welcome. */
-static unsigned
-weight(const struct weir_request *request, struct weir_str type)
+/* Without memory the answer goes without it. */
+static void
+put_code(struct weir_request *request, const struct error_pages_conf *conf)
 {
-    struct weir_str essence = type, major = type;
-    (void)weir_str_split(&type, ';', &essence);
-    type = essence;
-    (void)weir_str_split(&type, '/', &major);
-    unsigned best = 0, found = 1000;
-    bool has_accept = false;
-    struct weir_str name, value;
-    for (uint32_t i = 0; weir_request_field_at(request, i, &name, &value); i++) {
-        struct weir_str part;
-        while (weir_str_eq_icase(name, WEIR_STR("Accept")) && value.ptr != NULL &&
-                weir_str_split(&value, ',', &part)) {
-            struct weir_str range, parameter;
-            if (!weir_str_split(&part, ';', &range)) {
-                continue;
-            }
-            has_accept = true;
-            bool is_major = range.len == major.len + 2 &&
-                    weir_str_eq_icase(weir_str_make(range.ptr, major.len), major) &&
-                    memcmp(range.ptr + major.len, "/*", 2) == 0;
-            unsigned specific = weir_str_eq_icase(range, essence) ? 3
-                    : is_major                                    ? 2
-                    : weir_str_eq(range, WEIR_STR("*/*"))         ? 1
-                                                                  : 0;
-            if (specific == 0 || specific < best) {
-                continue;
-            }
-            best = specific;
-            found = 1000;
-            while (part.ptr != NULL && weir_str_split(&part, ';', &parameter)) {
-                bool is_q = parameter.len >= 3 && (parameter.ptr[0] | 0x20) == 'q' &&
-                        parameter.ptr[1] == '=';
-                if (is_q && parameter.ptr[2] == '0') {
-                    unsigned unit = 100;
-                    found = 0;
-                    for (size_t j = 4; j < parameter.len && j < 7; j++, unit /= 10) {
-                        found += parameter.ptr[j] >= '0' && parameter.ptr[j] <= '9'
-                                ? unit * (unsigned)(parameter.ptr[j] - '0')
-                                : 0;
-                    }
-                }
-            }
-        }
+    struct weir_str code = weir_reply_code(request);
+    if (conf->code_header.len > 0 && code.len > 0) {
+        int ignored = weir_reply_set(request, conf->code_header, code);
+        (void)ignored;
     }
-    return !has_accept ? 1000 : best == 0 ? 0 : found;
-}
-
-/* The page for the narrowest range that holds `status`; of several, what the client likes best,
- * then the first. NULL: none. */
-static const struct page *
-choose(const struct weir_request *request, const struct error_pages_conf *conf, unsigned status)
-{
-    const struct page *chosen = NULL;
-    unsigned chosen_width = 0, chosen_weight = 0;
-    for (size_t i = 0; i < conf->count; i++) {
-        const struct page *page = &conf->pages[i];
-        if (status < page->status.first || status > page->status.last) {
-            continue;
-        }
-        unsigned width = (unsigned)(page->status.last - page->status.first);
-        unsigned liked = weight(request, page->type);
-        if (chosen == NULL || width < chosen_width ||
-                (width == chosen_width && liked > chosen_weight)) {
-            chosen = page;
-            chosen_width = width;
-            chosen_weight = liked;
-        }
-    }
-    return chosen;
 }
 
 static enum weir_verdict
 put_page(struct weir_request *request, const void *conf_)
 {
     const struct error_pages_conf *conf = conf_;
+    struct error_pages_state *state = weir_request_state(request);
     unsigned status = weir_reply_status(request);
-    if (status < 400 || (!weir_reply_is_own(request) && !conf->intercept)) {
+    if (state->asked != NULL) {
+        weir_internal_close(state->asked); /* the answer that it was for is no more */
+        state->asked = NULL;
+    }
+    if (status < 400) {
         return WEIR_NEXT;
     }
-    const struct page *page = choose(request, conf, status);
+    put_code(request, conf);
+    if (!weir_reply_is_own(request) && !conf->intercept) {
+        return WEIR_NEXT;
+    }
+    const struct page *page = error_pages_choose(request, conf, status);
     if (page == NULL) {
         return WEIR_NEXT;
+    }
+    if (page->target != NULL) {
+        return error_pages_ask(request, page);
     }
     struct weir_str text = page->written == NULL ? page->text
                                                  : weir_template_text(request, page->written);
@@ -175,6 +107,7 @@ check(const void *conf_, struct weir_conf_report *report)
     const struct error_pages_conf *conf = conf_;
     check_statuses(report, &conf->files);
     check_statuses(report, &conf->text);
+    check_statuses(report, &conf->routes);
     for (size_t i = 0; i < conf->files.count; i++) {
         const struct weir_map_entry *entry = &conf->files.items[i];
         if (type_of(entry->value).ptr == NULL) {
@@ -184,7 +117,19 @@ check(const void *conf_, struct weir_conf_report *report)
                     WEIR_STR_ARG(entry->value));
         }
     }
-    if (conf->files.count == 0 && conf->text.count == 0) {
+    for (size_t i = 0; i < conf->routes.count; i++) {
+        struct weir_str target = conf->routes.items[i].value;
+        if (target.len == 0 || target.ptr[0] != '/') {
+            weir_conf_error(report, "routes", "\"%.*s\" does not begin with a slash",
+                    WEIR_STR_ARG(target));
+        }
+    }
+    if (conf->code_header.len > 0 && !weir_str_is_token(conf->code_header)) {
+        weir_conf_error(report, "code_header", "\"%.*s\" is no name of a field",
+                WEIR_STR_ARG(conf->code_header));
+    }
+    if (conf->files.count + conf->text.count + conf->routes.count + conf->code_header.len ==
+            0) {
         weir_conf_error(report, NULL, "no status has a page");
     }
     return 0;
@@ -249,7 +194,8 @@ static int
 open_pages(void *conf_, struct weir_conf_report *report)
 {
     struct error_pages_conf *conf = conf_;
-    conf->pages = calloc(conf->files.count + conf->text.count, sizeof(*conf->pages));
+    conf->pages = calloc(conf->files.count + conf->text.count + conf->routes.count + 1,
+            sizeof(*conf->pages));
     if (conf->pages == NULL) {
         return -ENOMEM;
     }
@@ -271,6 +217,11 @@ open_pages(void *conf_, struct weir_conf_report *report)
             .type = WEIR_STR("text/plain; charset=utf-8"),
             .written = entry->template_ };
     }
+    for (size_t i = 0; i < conf->routes.count; i++) {
+        const struct weir_map_entry *entry = &conf->routes.items[i];
+        conf->pages[conf->count++] = (struct page){ .status = entry->status,
+            .target = entry->template_ };
+    }
     return 0;
 }
 
@@ -282,13 +233,22 @@ static const struct weir_option options[] = {
     WEIR_MAP(struct error_pages_conf, text, .element = WEIR_TYPE_TEMPLATE,
             .keys = WEIR_KEYS_STATUS, .context = WEIR_CONTEXT_TEXT,
             .help = "Statuses and their plain text, with variables"),
+    WEIR_MAP(struct error_pages_conf, routes, .element = WEIR_TYPE_TEMPLATE,
+            .keys = WEIR_KEYS_STATUS, .context = WEIR_CONTEXT_TARGET,
+            .help = "Statuses and targets, with variables, that routes marked internal answer"),
+    WEIR_BOOL(struct error_pages_conf, take_status, .preset = "false",
+            .help = "Answer with the status of the route, not with the error's"),
+    WEIR_STRING(struct error_pages_conf, code_header, .preset = "x-error-code",
+            .optional = true,
+            .help = "Field with a word for the error, of the server's own answers; false: none"),
     WEIR_BOOL(struct error_pages_conf, intercept, .preset = "false",
             .help = "Replace the bodies of handlers too, not the server's own alone"),
 };
 
-/* Before hooks that change fields or filter bodies. */
+/* Behind those that put another answer in this one's place (accel), before hooks that change
+ * fields or filter bodies. */
 static const struct weir_hook hooks[] = {
-    { .on = WEIR_ON_REPLY_HEAD, .request = put_page },
+    { .on = WEIR_ON_REPLY_HEAD, .stage = WEIR_STAGE_LIMIT, .request = put_page },
 };
 
 const struct weir_module weir_module_v1 = {
@@ -298,6 +258,7 @@ const struct weir_module weir_module_v1 = {
             .options = WEIR_OPTIONS(struct error_pages_conf, options),
             .hooks = WEIR_HOOKS(hooks),
             .help = "Answers errors with pages of the site's",
+            .state_bytes = sizeof(struct error_pages_state),
             .conf_check = check,
             .conf_open = open_pages,
             .conf_close = close_pages }),

@@ -40,3 +40,35 @@ def test_a_missing_file_is_refused(weir, tmp_path):
     running.exit_status = running.wait_exit()
     assert running.exit_status != 0
     assert "cannot read" in running.log
+
+
+def test_a_route_makes_the_page(weir, raw):
+    document = site(servers=[server(
+        {"match": "/errors/*", "internal": True, "handle": {"respond": {"body": "{path} at {host}", "type": "text/x-page"}}},
+        route("/teapot", status=418), route("/hello", "hello"),
+        use=[{"error_pages": {"routes": {"4xx": "/errors/{status}", "503": "/nowhere"}}}])])
+    running = weir({**document, "modules": ["respond", "error_pages"]})
+    with raw(running) as connection:
+        page = connection.send(get("/none")).read()
+        teapot = connection.send(get("/teapot")).read()
+        head = connection.send(get("/none", method="HEAD")).read("HEAD")
+        direct = connection.send(get("/errors/404")).read()
+        refused = connection.send(b"GET /none HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n").read()
+    assert (page.status, page.body, page.field("content-type")) == (404, b"/errors/404 at a", "text/x-page")
+    assert page.field("x-error-code") == "no_route"
+    assert (teapot.status, teapot.body) == (418, b"/errors/418 at a")
+    assert (head.status, head.field("content-length")) == (404, str(len(page.body)))
+    assert (direct.status, direct.body) == (404, b"/errors/404 at a")
+    assert (refused.status, refused.field("x-error-code")) == (400, "several_hosts")
+    assert refused.body.startswith(b"/errors/400 at ")
+
+
+def test_a_route_that_fails_leaves_the_server_s_words(weir, raw):
+    document = site(servers=[server(
+        {"match": "/errors/*", "internal": True, "handle": {"respond": {"body": "x", "status": 500}}},
+        use=[{"error_pages": {"routes": {"4xx": "/errors/{status}"}}}])])
+    running = weir({**document, "modules": ["respond", "error_pages"]})
+    with raw(running) as connection:
+        answer = connection.send(get("/none")).read()
+    assert (answer.status, answer.body) == (404, b"404 Not Found\n")
+    assert running.wait(lambda: "the route asked for the page of 404 answered 500" in running.log, 5)

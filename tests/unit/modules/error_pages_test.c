@@ -6,20 +6,13 @@
 #include <weir/reply.h>
 #include <weir/request.h>
 
-#include "support/conf_rig.h"
 #include "support/file_rig.h"
+#include "support/module_rig.h"
 #include "support/unit.h"
 
 #define CRLF            "\r\n"
 #define ASK(m, path, f) m " " path " HTTP/1.1" CRLF "Host: a" CRLF f CRLF
 #define GET(path)       ASK("GET", path, "")
-#define LENGTH(rows)    ((int)(sizeof(rows) / sizeof((rows)[0])))
-
-static const struct weir_handler *
-handler(void)
-{
-    return &weir_module_v1.handlers.items[0];
-}
 
 /* `@` is the directory of the test's files. */
 static char *
@@ -96,39 +89,28 @@ make_files(struct tree *tree)
 
 START_TEST(answers)
 {
+    static const struct weir_handler beside = { .name = "own", .hooks = WEIR_HOOKS(own_hooks) };
     const struct row *row = &rows[_i];
     struct tree tree;
     make_files(&tree);
-    struct conf_rig conf;
-    ck_assert_msg(conf_rig_init(&conf, handler(), with_directory(row->conf, &tree), NULL),
-            "%s: %s", row->why, conf_rig_message(&conf));
-    const struct weir_handler both[] = { *handler(),
-        { .name = "own", .hooks = WEIR_HOOKS(own_hooks) } };
-    const void *const confs[] = { conf.conf, NULL };
-    struct rig rig;
-    rig_init_with(&rig, both, confs, 2);
-    rig_connect(&rig);
-    rig_send(&rig, weir_str_from(row->request));
-    struct weir_str bytes = rig_received(&rig);
-    struct rig_answer answer;
-    bool is_head = row->request[0] == 'H';
-    ck_assert_msg(rig_next_answer(&bytes, is_head, &answer), "%s", row->why);
-    ck_assert_msg(answer.status == row->status, "%s: %u", row->why, answer.status);
+    const struct module_case one = { .why = row->why,
+        .outer = with_directory(row->conf, &tree),
+        .beside = &beside,
+        .request = row->request,
+        .status = row->status };
+    struct module_rig rig;
+    module_rig_init(&rig, &weir_module_v1, &one);
     if (row->type != NULL) {
-        struct weir_str type = rig_field(answer.head, "Content-Type");
-        ck_assert_msg(weir_str_eq(type, weir_str_from(row->type)), "%s: %.*s", row->why,
-                WEIR_STR_ARG(type));
+        module_rig_check_field(&rig, "Content-Type", row->type);
     }
     if (row->body != NULL) {
-        ck_assert_msg(weir_str_eq(answer.body, weir_str_from(row->body)), "%s: %.*s", row->why,
-                WEIR_STR_ARG(answer.body));
+        module_rig_check_body(&rig, row->body);
     }
-    if (is_head) {
-        ck_assert(weir_str_eq(rig_field(answer.head, "Content-Length"), WEIR_STR("6")));
-        ck_assert_uint_eq(bytes.len, 0);
+    if (row->request[0] == 'H') {
+        module_rig_check_field(&rig, "Content-Length", "6");
+        ck_assert_uint_eq(rig.rest.len, 0);
     }
-    rig_fini(&rig);
-    conf_rig_fini(&conf);
+    module_rig_fini(&rig);
     tree_fini(&tree);
 }
 END_TEST
@@ -136,7 +118,7 @@ END_TEST
 static const struct mistake {
     const char *conf, *message;
 } mistakes[] = {
-    { "{}", "no status has a page" },
+    { "{\"code_header\": false}", "no status has a page" },
     { "{\"200\": \"@/404.html\"}", "only 4xx and 5xx" },
     { "{\"404\": \"@/404.png\"}", "media type" },
     { "{\"404\": \"@/missing.html\"}", "cannot read" },
@@ -147,13 +129,8 @@ START_TEST(refuses)
 {
     struct tree tree;
     make_files(&tree);
-    struct conf_rig conf;
-    ck_assert_msg(!conf_rig_init(&conf, handler(), with_directory(mistakes[_i].conf, &tree),
-                          NULL),
-            "%s", mistakes[_i].conf);
-    ck_assert_msg(strstr(conf_rig_message(&conf), mistakes[_i].message) != NULL, "%s: %s",
-            mistakes[_i].conf, conf_rig_message(&conf));
-    conf_rig_fini(&conf);
+    module_check_refused(&weir_module_v1, with_directory(mistakes[_i].conf, &tree),
+            mistakes[_i].message);
     tree_fini(&tree);
 }
 END_TEST
@@ -161,8 +138,8 @@ END_TEST
 static void
 add_tests(TCase *tests)
 {
-    tcase_add_loop_test(tests, answers, 0, LENGTH(rows));
-    tcase_add_loop_test(tests, refuses, 0, LENGTH(mistakes));
+    tcase_add_loop_test(tests, answers, 0, MODULE_ROWS(rows));
+    tcase_add_loop_test(tests, refuses, 0, MODULE_ROWS(mistakes));
 }
 
 UNIT_MAIN("error_pages", add_tests)
