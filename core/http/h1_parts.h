@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/* What the parts of an HTTP/1 connection share: its state, and that of a turn. Private to
+ * h1*.c.
+ *
+ *     h1.c          the connection: its states, its turns, its beginning and end
+ *     h1_steps.c    what each state does in a turn
+ *     h1_input.c    bytes that have arrived, and what a turn leaves over
+ *     h1_body.c     a request's body, into the request
+ *     h1_limits.c   which time limit runs out next
+ *     h1_reply.c    an answer, into the output
+ */
+#ifndef WEIR_HTTP_H1_PARTS_H
+#define WEIR_HTTP_H1_PARTS_H
+
+#include "event/loop.h"
+#include "event/timer.h"
+#include "http/h1.h"
+#include "http/h1_reply.h"
+#include "http/output.h"
+#include "http/request.h"
+#include "net/tcp.h"
+
+/* An unread body of up to this is read and dropped to keep the connection. */
+#define H1_DISCARD_MAX_BYTES (256u << 10)
+
+enum step_result {
+    STEP_AGAIN, /* turn once more */
+    STEP_WAIT,  /* back to the loop */
+    STEP_GONE,  /* the connection is to be closed for conn->close_reason */
+};
+
+struct turn;
+
+// clang-format off
+#define H1_STATES(X)                                                                       \
+    /* name      step              may go to                                           */  \
+    X(OPENING,   h1_step_opening,  MAY(IDLE) | MAY(CLOSED))                                \
+    X(IDLE,      h1_step_idle,     MAY(HEAD) | MAY(FINISH) | MAY(CLOSED))                  \
+    X(HEAD,      h1_step_head,     MAY(EXCHANGE) | MAY(FINISH) | MAY(CLOSED))              \
+    X(EXCHANGE,  h1_step_exchange, MAY(IDLE) | MAY(DISCARD) | MAY(FINISH) | MAY(CLOSED))   \
+    X(DISCARD,   h1_step_discard,  MAY(IDLE) | MAY(FINISH) | MAY(CLOSED))                  \
+    X(FINISH,    h1_step_finish,   MAY(LINGER) | MAY(CLOSED))                              \
+    X(LINGER,    h1_step_linger,   MAY(CLOSED))                                            \
+    X(CLOSED,    NULL,             0)
+// clang-format on
+
+enum h1_state {
+#define X(name, step, may) H1_##name,
+    H1_STATES(X)
+#undef X
+};
+
+struct h1_conn {
+    /* Fixed at birth. */
+    struct engine *engine;              /* borrowed */
+    const struct h1_settings *settings; /* borrowed */
+    struct stream *stream;              /* owned; its memory is below */
+    struct h1_watched *watched;         /* the watcher's; NULL: nobody is told */
+    struct addr_ip peer;
+
+    /* Changes. */
+    enum h1_state state         : 4;
+    enum h1_close close_reason  : 8;
+    enum h1_admission admission : 4; /* in OPENING */
+    bool may_read               : 1; /* the last read did not empty the stream */
+    bool peer_ended             : 1; /* a FIN was announced */
+    bool has_read_end           : 1; /* and read */
+    bool must_run               : 1; /* the request's handler has something to look at */
+    bool is_last                : 1; /* the answer in hand ends the connection */
+    bool must_linger            : 1; /* the client may still be sending when we close */
+    bool is_cut                 : 1; /* the last answer is not whole and never will be */
+    bool sent_continue          : 1; /* or the client does not wait for it */
+    bool in_turn                : 1;
+    bool is_stopping            : 1; /* engine_stop() */
+    bool reads_body             : 1; /* the client's time for its body runs, from since_ns */
+    struct carrier carrier;
+    struct loop_task task;
+    struct coarse_timer timer;
+    const struct http_timeouts *timeouts; /* borrowed: those of the last request's route */
+    struct weir_request *request;         /* owned; in HEAD and EXCHANGE, else NULL */
+    struct weir_request *answered;        /* owned: answers in the output, oldest first */
+    struct weir_request **answered_end;
+    struct rest {
+        size_t at, len;
+        char bytes[];
+    } * rest; /* owned: input that the last turn did not get to; NULL */
+    struct output_state output;
+    struct h1_reply reply;
+    uint64_t requests;        /* begun */
+    uint64_t body_left_bytes; /* of a body with a length */
+    uint64_t since_ns;        /* IDLE: idle; EXCHANGE: last body bytes; DISCARD: the answer;
+                                 LINGER: our FIN */
+    uint64_t sent_ns;         /* the socket last took something */
+
+    _Alignas(8) unsigned char stream_memory[TCP_STREAM_BYTES];
+};
+
+/* Thousands of them idle. What malloc() and libevent add comes to some 55 bytes each, and all
+ * of it together is to stay within 512. */
+_Static_assert(sizeof(struct h1_conn) <= 440, "an idle connection is small");
+
+/* A turn of one connection: what lives only until it returns. */
+struct turn {
+    struct h1_conn *conn;
+    struct weir_str input; /* in the loop's scratch memory, or in conn->rest */
+    struct output output;
+    unsigned reads, requests;
+    uint64_t queued_before; /* conn->output.queued_bytes as it began */
+    bool was_short;         /* the last read emptied the stream */
+    bool must_yield;        /* goes on in the next turn of the loop */
+};
+
+static inline uint64_t
+h1_now_ns(const struct h1_conn *conn)
+{
+    return loop_now_ns(conn->engine->loop);
+}
+
+/* h1.c: the only place that sets conn->state, but for the first and the last. */
+void h1_enter(struct h1_conn *conn, enum h1_state next);
+
+/* The connection is to be closed for `reason`, or for the one that it had already. */
+enum step_result h1_gone(struct h1_conn *conn, enum h1_close reason);
+
+/* Why a request ended whose connection is closing. */
+enum request_end h1_end_of(enum h1_close reason);
+
+/* Ends a request whose answer's last byte is, or would have been, at `end_at` of the output. */
+void h1_end_request(const struct h1_conn *conn, struct weir_request *request, uint64_t end_at,
+        enum request_end end);
+
+/* h1_steps.c: what each state does. */
+enum step_result h1_step_opening(struct turn *turn);
+enum step_result h1_step_idle(struct turn *turn);
+enum step_result h1_step_head(struct turn *turn);
+enum step_result h1_step_exchange(struct turn *turn);
+enum step_result h1_step_discard(struct turn *turn);
+enum step_result h1_step_finish(struct turn *turn);
+enum step_result h1_step_linger(struct turn *turn);
+
+/* The head is read or refused; from here on the request is its handler's. */
+enum step_result h1_begin_exchange(struct h1_conn *conn);
+
+/* An interim answer with its field lines, at the end of the output. Returns 0 or -ENOMEM. */
+int h1_write_interim(struct output *output, unsigned status, struct weir_str lines);
+
+/* The turn in which the request's handler runs, for what it says meanwhile; one at a time on a
+ * loop, since a turn never begins within another. */
+extern _Thread_local struct turn *h1_current_turn;
+
+/* h1_input.c */
+enum fill_result {
+    FILLED, /* turn->input is not empty */
+    FILL_NOTHING,
+    FILL_END,
+    FILL_BROKEN,
+};
+
+/* Makes sure that there is input, from the last turn or the stream. */
+enum fill_result h1_fill(struct turn *turn);
+
+/* Keeps what this turn did not get to. False without memory. */
+bool h1_keep_rest(struct turn *turn);
+void h1_drop_rest(struct h1_conn *conn);
+
+/* Whether bytes of the client may stand in the stream that nobody has seen. */
+static inline bool
+h1_may_hold_more(const struct turn *turn)
+{
+    return turn->conn->may_read && !turn->was_short;
+}
+
+static inline void
+h1_consume(struct turn *turn, size_t bytes)
+{
+    turn->input.ptr += bytes;
+    turn->input.len -= bytes;
+}
+
+/* h1_body.c */
+
+/* Reads as much of the body as somebody wants. True when something changed. */
+bool h1_feed_body(struct turn *turn);
+
+/* A body whose framing broke is the connection's end: what follows reaches nobody any more. */
+void h1_check_body(struct h1_conn *conn);
+
+/* Whether the rest of the body, if any, can be got out of the way. */
+bool h1_can_discard(const struct h1_conn *conn);
+
+/* Whether a whole answer waits for a body in chunks that nobody reads. */
+bool h1_waits_for_body(struct h1_conn *conn);
+
+/* h1_limits.c */
+struct h1_limit {
+    uint64_t deadline;
+    enum h1_close reason;
+};
+
+/* Which limit runs out next, and when. */
+struct h1_limit h1_next_limit(const struct h1_conn *conn);
+
+#endif
