@@ -31,6 +31,7 @@ struct weir_loop {
     struct life_loop *at;       /* borrowed: holds this */
     void *state;                /* the module's */
     bool has_started;
+    struct module_timers timers;
 };
 
 struct life_loop {
@@ -38,6 +39,7 @@ struct life_loop {
     struct loop *loop; /* borrowed; NULL: not attached */
     unsigned index;
     struct weir_loop *modules; /* owned; in order */
+    bool is_draining;
 };
 
 struct life {
@@ -69,6 +71,8 @@ life_hook_name(unsigned hook)
         return "worker_stop";
     case LIFE_CONF_CLOSE:
         return "conf_close";
+    case LIFE_TIMER:
+        return "timer";
     default:
         return phase_name((enum weir_phase)hook);
     }
@@ -122,7 +126,11 @@ life_free(struct life *life)
         return;
     }
     for (unsigned i = 0; i < life->loop_count; i++) {
-        free(life->loops[i].modules);
+        struct life_loop *loop = &life->loops[i];
+        for (size_t m = 0; loop->modules != NULL && m < life->count; m++) {
+            module_timers_fini(&loop->modules[m].timers);
+        }
+        free(loop->modules);
     }
     free(life->workers);
     free(life);
@@ -131,8 +139,14 @@ life_free(struct life *life)
 struct life_loop *
 life_attach(struct life *life, unsigned index, struct loop *loop)
 {
-    life->loops[index].loop = loop;
-    return &life->loops[index];
+    struct life_loop *attached = &life->loops[index];
+    attached->loop = loop;
+    for (size_t m = 0; m < life->count; m++) {
+        struct weir_loop *module = &attached->modules[m];
+        module_timers_init(&module->timers, module, loop,
+                module->worker->flight | LIFE_TIMER << FLIGHT_MODULE_BITS);
+    }
+    return attached;
 }
 
 /* ---- calling modules --------------------------------------------------------------------- */
@@ -257,8 +271,18 @@ life_live(struct life *life)
 /* ---- the way down ------------------------------------------------------------------------ */
 
 void
+life_loop_drain(struct life_loop *loop)
+{
+    for (size_t i = 0; !loop->is_draining && i < loop->life->count; i++) {
+        module_timers_cancel(&loop->modules[i].timers);
+    }
+    loop->is_draining = true;
+}
+
+void
 life_drain(struct life *life)
 {
+    life_loop_drain(&life->loops[0]);
     for (size_t i = life->count; life->is_live && !life->is_draining && i > 0; i--) {
         tell(&life->workers[i - 1], LIFE_DRAIN, life->workers[i - 1].declared->module->drain);
     }
@@ -271,6 +295,7 @@ life_loop_stop(struct life_loop *loop)
     for (size_t i = loop->life->count; i > 0; i--) {
         struct weir_loop *module = &loop->modules[i - 1];
         const struct weir_module *table = module->worker->declared->module;
+        module_timers_close(&module->timers);
         if (module->has_started && table->loop_stop != NULL) {
             sigset_t signals;
             enter(module->worker, LIFE_LOOP_STOP, &signals);
@@ -313,10 +338,23 @@ life_module(struct life_loop *loop, const struct weir_module *module)
     return worker == NULL ? NULL : &loop->modules[worker - loop->life->workers];
 }
 
+struct module_timers *
+life_timers(struct weir_loop *loop)
+{
+    return &loop->timers;
+}
+
 const void *
 weir_worker_options(const struct weir_worker *worker)
 {
     return worker->declared->options;
+}
+
+struct weir_loop *
+weir_worker_loop(const struct weir_worker *worker)
+{
+    const struct life *life = worker->life;
+    return &life->loops[0].modules[worker - life->workers];
 }
 
 unsigned

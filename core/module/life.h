@@ -14,6 +14,7 @@
 #include <weir/worker.h>
 
 #include "config/diagnostic.h"
+#include "module/module_timer.h"
 #include "module/site.h"
 
 struct life;
@@ -30,6 +31,7 @@ enum life_hook {
     LIFE_LOOP_STOP,
     LIFE_WORKER_STOP,
     LIFE_CONF_CLOSE,
+    LIFE_TIMER,
 };
 
 /* The name of what a flight record names: a phase, or one of the above. */
@@ -51,9 +53,13 @@ WEIR_MUST_USE int life_start(struct life *life, struct diagnostics *diagnostics)
 /* The same for loop_start. Thread: the loop's, while nobody else uses `diagnostics`. */
 WEIR_MUST_USE int life_loop_start(struct life_loop *loop, struct diagnostics *diagnostics);
 
-/* Calls `live`, and `drain` if that was called. Again: nothing. */
+/* Calls `live`, and `drain` if that was called, when the timers of the first loop have ended.
+ * Again: nothing. */
 void life_live(struct life *life);
 void life_drain(struct life *life);
+
+/* Ends the timers of a loop; again: nothing, so that others may be set. Thread: the loop's. */
+void life_loop_drain(struct life_loop *loop);
 
 /* Calls loop_stop of those that started. Thread: the loop's, or whoever adopted it. */
 void life_loop_stop(struct life_loop *loop);
@@ -64,5 +70,7 @@ void life_stop(struct life *life);
 /* NULL when `module` is not declared. */
 struct weir_worker *life_worker(const struct life_loop *loop, const struct weir_module *module);
 struct weir_loop *life_module(struct life_loop *loop, const struct weir_module *module);
+
+struct module_timers *life_timers(struct weir_loop *loop);
 
 #endif

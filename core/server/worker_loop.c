@@ -225,6 +225,7 @@ drain(struct worker_loop *loop, uint64_t timeout_ns, bool is_stop)
         loop->is_draining = true;
         loop->drain_until_ns = until_ns;
         drain_doors(loop);
+        life_loop_drain(loop->map.life);
         ports_drain(&loop->map);
         if (loop->index == 0) {
             log_info("draining: no new connections");

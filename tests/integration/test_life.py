@@ -147,3 +147,29 @@ def test_one_that_does_not_come_back_is_named_and_ended(weir, raw, tmp_path, whe
         server.signal(signal.SIGTERM)
     server.wait_for_line(f"is stuck in module life_two, hook {where}, for longer than workers.stall_timeout", 20)
     server.wait_exit()
+
+
+def test_timers_tick_on_every_loop_until_it_drains(weir, raw, tmp_path):
+    note = tmp_path / "note"
+    server = weir(config(note, first={"tick": "5ms"}, loops=2))
+    assert eventually(lambda: {"life_one tick 0 main", "life_one tick 1 other"} <= {
+        line.removesuffix(" deaf") for life in lives(note).values() for line in life})
+    kept = raw(server).send(get("/")[:-2])  # a request that is yet to come keeps it draining
+    server.signal(signal.SIGTERM)
+    assert eventually(lambda: any("drain" in line for life in lives(note).values() for line in life))
+    server.wait_for_line("draining: no new connections")
+    kept.send(b"\r\n")
+    assert kept.read().body == b"alive"
+    server.wait_exit()
+    [life] = lives(note).values()
+    drained = life.index("life_two drain main deaf")
+    # The first loop's have ended before; the other hears of it a moment later.
+    assert not any("tick 0" in line for line in life[drained:])
+    assert not any("tick" in line for line in life[life.index("life_one loop_stop 1 other deaf"):])
+
+
+def test_a_timer_that_does_not_come_back_is_named(weir, tmp_path):
+    server = weir(config(tmp_path / "note", first={"tick": "5ms", "in": "tick 0", "way": "loop"},
+                         stall_timeout="500ms"), env=PLAIN)
+    server.expect_error(".")
+    server.wait_for_line("is stuck in module life_one, hook timer, for longer than workers.stall_timeout", 20)

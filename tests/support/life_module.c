@@ -5,7 +5,8 @@
  *
  * where THREAD is "main" or "other" and SIGNALS "deaf" when TERM, ALRM and USR1 are blocked. In
  * the function that its option `in` names (with a number behind it: on that loop) it does what
- * `way` says: fail, report, segv or loop. Built twice, as life_one and life_two. */
+ * `way` says: fail, report, segv or loop. With `tick` a timer of each loop calls `tick`. Built
+ * twice, as life_one and life_two. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -15,16 +16,19 @@
 #include <unistd.h>
 
 #include <weir/reply.h>
+#include <weir/timer.h>
 #include <weir/worker.h>
 
 struct life_options {
     struct weir_str note, in, way;
+    uint64_t tick_ns;
 };
 
 static const struct weir_option options[] = {
     WEIR_PATH(struct life_options, note, .required = true),
     WEIR_STRING(struct life_options, in),
     WEIR_STRING(struct life_options, way),
+    WEIR_DURATION(struct life_options, tick_ns, .key = "tick", .optional = true),
 };
 
 static void
@@ -94,10 +98,19 @@ worker_stop(struct weir_worker *worker)
     (void)live_through(worker, "worker_stop", NULL);
 }
 
+static void
+tick(struct weir_loop *loop, void *data)
+{
+    (void)data;
+    (void)live_through_on(loop, "tick", NULL);
+}
+
 static int
 loop_start(struct weir_loop *loop, struct weir_conf_report *report)
 {
-    return live_through_on(loop, "loop_start", report);
+    const struct life_options *own = weir_worker_options(weir_loop_worker(loop));
+    int r = own->tick_ns == 0 ? 0 : weir_every(loop, own->tick_ns, tick, NULL, NULL);
+    return r < 0 ? r : live_through_on(loop, "loop_start", report);
 }
 
 static void

@@ -46,6 +46,10 @@ struct weir_loop;
  * Any thread. */
 WEIR_API const void *weir_worker_options(const struct weir_worker *worker);
 
+/* The module on the worker's first loop, which turns on the main thread: there is one in every
+ * worker. Any thread. */
+WEIR_API struct weir_loop *weir_worker_loop(const struct weir_worker *worker);
+
 /* How many event loops the worker has. Any thread. */
 WEIR_API unsigned weir_worker_loops(const struct weir_worker *worker);
 
