@@ -15,6 +15,9 @@
 #include "config/template.h"
 #include "config/units.h"
 
+/* More than the largest file makes of one object's values. */
+#define SCRATCH_MAX_BYTES ((size_t)512 << 20)
+
 static bool read_value(struct schema *schema, const struct weir_option *option,
         enum weir_option_type type, const struct config_value *value, void *field);
 static void fill(struct schema *schema, const struct weir_options *options,
@@ -1026,7 +1029,7 @@ schema_check(struct schema *schema, const struct weir_options *options,
 {
     /* Filled for the sake of what is reported on the way, and thrown away. */
     struct arena scratch, *kept = schema->arena;
-    arena_init(&scratch, NULL, 0, (size_t)64 << 20);
+    arena_init(&scratch, NULL, 0, SCRATCH_MAX_BYTES);
     schema->arena = &scratch;
     void *conf = arena_zalloc(&scratch, options->conf_bytes);
     if (conf == NULL) {

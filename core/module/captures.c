@@ -7,6 +7,9 @@
 
 #include "config/template.h"
 
+/* More than the largest file makes of one template. */
+#define SCRATCH_MAX_BYTES ((size_t)512 << 20)
+
 struct search {
     struct schema *schema;
     const struct route_table *table;
@@ -65,7 +68,7 @@ check_template(const struct search *search, const struct weir_option *option,
     if (value->kind != CONFIG_STRING || !is_within(value, search->where)) {
         return;
     }
-    arena_init(&scratch, NULL, 0, (size_t)1 << 22);
+    arena_init(&scratch, NULL, 0, SCRATCH_MAX_BYTES);
     int r = template_parse(&scratch, value->string, option->context, &parsed, &mistake);
     for (size_t i = 0; r == 0 && i < parsed->count; i++) {
         if (parsed->pieces[i].variable == TEMPLATE_CAPTURE &&

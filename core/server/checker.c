@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "server/environment.h"
 #include "server/exit.h"
 #include "server/privileges.h"
 
@@ -34,8 +35,6 @@ struct child {
     int answer[2], output[2]; /* pipes; [1] is the child's */
     size_t printed_bytes;
 };
-
-extern char **environ;
 
 /* In the child */
 
@@ -104,7 +103,8 @@ become_checker(const struct child *child)
     if (was_root) {
         argv[argc++] = root;
     }
-    execve(job->program, argv, environ);
+    environment_clean();
+    execv(job->program, argv);
     give_up(child, errno);
 }
 

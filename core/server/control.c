@@ -266,7 +266,7 @@ control_reload_begins(struct control *control)
 }
 
 void
-control_reloaded(struct control *control, bool ok, struct weir_str message,
+control_reloaded(struct control *control, unsigned status, struct weir_str message,
         struct weir_str report)
 {
     if (control == NULL || control->waiting == NULL) {
@@ -291,7 +291,7 @@ control_reloaded(struct control *control, bool ok, struct weir_str message,
         if (r < 0) {
             answer_message(asking->request, 503, "out of memory");
         } else {
-            answer(asking->request, ok ? 200 : 409, buf_str(&json));
+            answer(asking->request, status, buf_str(&json));
         }
         request_wake(asking->request);
     }

@@ -55,9 +55,10 @@ const struct addr *control_addr(const struct control *control);
  * those who ask later wait for the next. NULL: nothing. */
 void control_reload_begins(struct control *control);
 
-/* The reload has ended, for all who asked before it began: `report` is what weir check prints.
- * NULL: nothing. */
-void control_reloaded(struct control *control, bool ok, struct weir_str message,
+/* The reload has ended, for all who asked before it began, with an HTTP status: 200, 409 when
+ * it was refused, 503 when it does not take place. `report` is what weir check prints. NULL:
+ * nothing. */
+void control_reloaded(struct control *control, unsigned status, struct weir_str message,
         struct weir_str report);
 
 /* Appends `text` as a JSON string, with its quotes. Returns 0 or a negative errno. */

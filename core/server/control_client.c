@@ -162,7 +162,13 @@ control_ask(const struct control_target *target, const char *method, const char 
     }
     unsigned status = ok ? take_answer(body) : 0;
     if (status == 0) {
-        return (unsigned)unreachable(target, name, ok ? EPROTO : error, exit_code);
+        if (ok) {
+            fprintf(stderr,
+                    "weir: the control socket %s: the server ended before it answered\n", name);
+            *exit_code = EXIT_UNREACHABLE;
+            return 0;
+        }
+        return (unsigned)unreachable(target, name, error, exit_code);
     }
     return status;
 }

@@ -92,6 +92,7 @@ crew_new(const struct crew_master *master, struct plan *plan, unsigned number,
     crew->master = master;
     crew->plan = plan;
     crew->number = number;
+    crew->log_fd = master->log_fd;
     crew->processes = plan->workers.processes > 0 ? (unsigned)plan->workers.processes
                                                   : count_cores();
     crew->loops = (unsigned)plan->workers.loops;

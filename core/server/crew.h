@@ -52,7 +52,7 @@ struct crew_master {
     struct sockets *sockets;      /* borrowed */
     const char *program;          /* borrowed: what workers exec */
     const char *file;             /* borrowed: the configuration's name */
-    int log_fd;                   /* borrowed: the error log */
+    int log_fd;                   /* borrowed: the error log of the next crew */
     struct metric_pages *metrics; /* borrowed; NULL: nothing is counted */
     int (*log_file)(void *context,
             struct weir_str path); /* the descriptor of a log file, or -1 */
@@ -99,6 +99,7 @@ struct crew {
     struct plan *plan;                /* owned */
     struct listening **listening;     /* owned, one reference each; by plan->listeners */
     bool has_sockets;                 /* until it drains */
+    int log_fd;                       /* borrowed: its error log */
     unsigned number;                  /* the generation's */
     enum crew_state state;
     unsigned processes, loops;

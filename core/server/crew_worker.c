@@ -21,6 +21,7 @@
 #include "observe/log.h"
 #include "server/crew_figures.h"
 #include "server/crew_hearing.h"
+#include "server/environment.h"
 #include "server/exit.h"
 #include "server/privileges.h"
 
@@ -93,8 +94,7 @@ send_log(struct crew_worker *worker)
         .level = SITE_LOG_ERROR - worker->crew->plan->log.level, /* of enum log_level */
         .format = (int32_t)worker->crew->plan->log.format,
     };
-    crew_worker_send(worker, CHANNEL_LOG, &body, sizeof(body), &worker->crew->master->log_fd,
-            1);
+    crew_worker_send(worker, CHANNEL_LOG, &body, sizeof(body), &worker->crew->log_fd, 1);
 }
 
 static void
@@ -250,6 +250,7 @@ become_worker(const struct crew *crew, int channel_fd, pid_t master)
         close_range(CHANNEL_WORKER_FD + 1, ~0U, 0); /* Linux 5.10 */
     }
     char *const argv[] = { (char *)(uintptr_t) "weir", (char *)(uintptr_t) "worker", NULL };
+    environment_clean();
     execv(crew->master->program, argv);
     log_error("%s cannot be executed as %s: %s", crew->master->program,
             workers->user.len > 0 ? "workers.user" : "a worker", strerror(errno));

@@ -40,16 +40,45 @@ log_files_free(struct log_files *files)
     free(files);
 }
 
+/* With rights that whoever may write to the directory may not have: no link of theirs is
+ * followed. */
 static int
 open_path(const char *path)
 {
-    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+    return open(path,
+            O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW,
+            0640);
 }
 
 static int
 refuse(struct weir_str path, int error)
 {
-    log_error("log file %.*s: %s", WEIR_STR_ARG(path), strerror(error));
+    const char *hint = "";
+    switch (error) {
+    case ELOOP:
+        log_error("log file %.*s: is a symbolic link, which is not followed: name the file "
+                  "that it leads to, or a standard stream as \"stdout\" or \"stderr\"",
+                WEIR_STR_ARG(path));
+        return EXIT_SYSTEM;
+    case ENOENT:
+        hint = "; its directory has to be there";
+        break;
+    case ENXIO:
+        hint = "; a pipe or a socket without anybody who reads from it";
+        break;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        hint = "; whoever starts the server has to be allowed to write there";
+        break;
+    case EMFILE:
+    case ENFILE:
+        hint = "; raise the limit of open descriptors (LimitNOFILE or ulimit -n)";
+        break;
+    default:
+        break;
+    }
+    log_error("log file %.*s: %s%s", WEIR_STR_ARG(path), strerror(error), hint);
     return error == EACCES || error == EPERM ? EXIT_PERMISSION : EXIT_SYSTEM;
 }
 
@@ -108,6 +137,39 @@ log_files_find(const struct log_files *files, struct weir_str path)
         }
     }
     return -1;
+}
+
+static bool
+is_named(const struct log_file *file, const struct plan *plan)
+{
+    struct weir_str path = weir_str_from(file->path);
+    bool is = weir_str_eq(plan->log.file, path);
+    for (size_t i = 0; !is && i < plan->log_files_count; i++) {
+        is = weir_str_eq(plan->log_files[i], path);
+    }
+    return is;
+}
+
+void
+log_files_keep(struct log_files *files, const struct plan *const *plans, size_t count,
+        int in_use)
+{
+    struct log_file **link = &files->first;
+    while (*link != NULL) {
+        struct log_file *file = *link;
+        bool is_kept = file->fd == in_use;
+        for (size_t i = 0; i < count; i++) {
+            is_kept |= is_named(file, plans[i]);
+        }
+        if (is_kept) {
+            link = &file->next;
+            continue;
+        }
+        *link = file->next;
+        close(file->fd);
+        free(file->path);
+        free(file);
+    }
 }
 
 void

@@ -21,6 +21,10 @@ int log_files_error_log(const struct log_files *files, const struct plan *plan);
 /* The descriptor of a file that log_files_open() opened; -1: none. */
 int log_files_find(const struct log_files *files, struct weir_str path);
 
+/* Closes those that none of the plans names, and whose descriptor is not `in_use`. */
+void log_files_keep(struct log_files *files, const struct plan *const *plans, size_t count,
+        int in_use);
+
 /* Opens every file anew, under its name, in the place of the old descriptor (USR1). One that
  * cannot be opened keeps the old one, and that is logged. */
 void log_files_reopen(struct log_files *files);

@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "event/loop.h"
 #include "event/signal.h"
 #include "observe/log.h"
@@ -46,6 +47,7 @@ struct master {
     struct signal_watch *signals; /* owned */
     struct sockets *sockets;      /* owned */
     struct log_files *log_files;  /* owned */
+    int log_fd;                   /* borrowed: where its own lines go */
     struct control *control;      /* owned; NULL: there is none */
     struct control *left;         /* owned; NULL: the one before, once it has moved */
     struct metric_pages *metrics; /* owned; NULL: nothing is counted */
@@ -97,6 +99,19 @@ is_for_terminal(void)
 
 /* ---- generations ------------------------------------------------------------------------- */
 
+/* Closes the log files of generations that are no more. */
+static void
+close_log_files(struct master *master)
+{
+    const struct plan *plans[GENERATIONS_MAX + 1];
+    size_t count = 0;
+    for (const struct crew *crew = master->crews; crew != NULL; crew = crew->next) {
+        WEIR_ASSERT(count <= GENERATIONS_MAX);
+        plans[count++] = crew->plan;
+    }
+    log_files_keep(master->log_files, plans, count, master->log_fd);
+}
+
 static void
 on_burial(struct loop_task *task)
 {
@@ -106,6 +121,7 @@ on_burial(struct loop_task *task)
         master->dead = crew->next;
         crew_free(crew);
     }
+    close_log_files(master);
 }
 
 /* A crew without workers; it may be in use further up the stack. */
@@ -203,6 +219,15 @@ on_shards(void *context)
     }
 }
 
+/* Where the master's own lines go: the log of the generation that serves. */
+static void
+use_log(struct master *master, int fd, const struct plan *plan)
+{
+    master->log_fd = fd;
+    log_init(fd, (enum log_level)(SITE_LOG_ERROR - plan->log.level));
+    log_set_form(plan->log.format == SITE_LOG_JSON ? LOG_JSON : LOG_TEXT);
+}
+
 static int
 start_generation(struct master *master)
 {
@@ -217,18 +242,20 @@ start_generation(struct master *master)
     code = log_files_open(master->log_files, plan);
     if (code != EXIT_OK) {
         plan_free(plan);
+        close_log_files(master);
         return code;
     }
-    int log_fd = log_files_error_log(master->log_files, plan);
-    log_init(log_fd, (enum log_level)(SITE_LOG_ERROR - plan->log.level));
-    log_set_form(plan->log.format == SITE_LOG_JSON ? LOG_JSON : LOG_TEXT);
-    master->crew_master.log_fd = log_fd;
+    master->crew_master.log_fd = log_files_error_log(master->log_files, plan);
+    if (master->state == MASTER_STARTING) {
+        use_log(master, master->crew_master.log_fd, plan);
+    }
     struct crew *crew;
     code = crew_new(&master->crew_master, plan, master->generations + 1, &crew);
     if (code != EXIT_OK) {
         for (struct crew *other = master->crews; other != NULL; other = other->next) {
             crew_refresh(other); /* sockets that it opened are in their ports' groups already */
         }
+        close_log_files(master);
         return code;
     }
     if (master->state == MASTER_STARTING) {
@@ -253,15 +280,15 @@ serving_number(const struct master *master)
 
 /* Whoever asked for it over the control socket. */
 static void WEIR_PRINTF(3, 4)
-        tell_reloaded(struct master *master, bool ok, const char *format, ...)
+        tell_reloaded(struct master *master, unsigned status, const char *format, ...)
 {
     char message[256];
     va_list args;
     va_start(args, format);
     vsnprintf(message, sizeof(message), format, args);
     va_end(args);
-    control_reloaded(master->control, ok, weir_str_from(message), buf_str(&master->report));
-    control_reloaded(master->left, ok, weir_str_from(message), buf_str(&master->report));
+    control_reloaded(master->control, status, weir_str_from(message), buf_str(&master->report));
+    control_reloaded(master->left, status, weir_str_from(message), buf_str(&master->report));
 }
 
 static void
@@ -269,6 +296,14 @@ begin_telling(struct master *master)
 {
     control_reload_begins(master->control);
     control_reload_begins(master->left);
+}
+
+/* No reload will take place any more. */
+static void
+end_telling(struct master *master)
+{
+    begin_telling(master);
+    tell_reloaded(master, 503, "the server stops");
 }
 
 /* Another generation is on its way. */
@@ -290,7 +325,8 @@ reload(struct master *master)
         log_warn("reload: not while the server %s",
                 master->state == MASTER_STARTING ? "starts" : "stops");
         begin_telling(master);
-        tell_reloaded(master, false, "not while the server starts or stops");
+        tell_reloaded(master, 503, "not while the server %s",
+                master->state == MASTER_STARTING ? "starts" : "stops");
         return;
     }
     if (is_changing(master)) {
@@ -309,11 +345,11 @@ reload(struct master *master)
     int code = start_generation(master);
     if (code == EXIT_RUNTIME) {
         log_info("reload: given up, this server is to stop");
-        tell_reloaded(master, false, "the server is to stop");
+        tell_reloaded(master, 503, "the server is to stop");
     } else if (code != EXIT_OK) {
         unsigned number = serving_number(master);
         log_error("reload: refused, generation %u serves on", number);
-        tell_reloaded(master, false, "generation %u serves on", number);
+        tell_reloaded(master, 409, "generation %u serves on", number);
     }
 }
 
@@ -349,7 +385,12 @@ on_serving(void *context, struct crew *crew)
 {
     struct master *master = context;
     struct crew *before = find_before(master, crew);
+    use_log(master, crew->log_fd, crew->plan);
     announce(crew, before);
+    for (size_t i = 0; before != NULL && i < crew->plan->listeners_count; i++) {
+        sockets_adjust(crew->listening[i], &crew->plan->listeners[i]);
+    }
+    master->exit_code = EXIT_OK; /* whatever became of those before */
     if (before != NULL) {
         log_info("generation %u serves with %u workers; generation %u ends with what it has",
                 crew->number, crew->processes, before->number);
@@ -358,7 +399,7 @@ on_serving(void *context, struct crew *crew)
     if (master->state == MASTER_STARTING) {
         master->state = MASTER_SERVING;
     } else {
-        tell_reloaded(master, true, "generation %u serves with %u workers", crew->number,
+        tell_reloaded(master, 200, "generation %u serves with %u workers", crew->number,
                 crew->processes);
         open_control(master, crew->plan);
     }
@@ -377,7 +418,13 @@ on_failed(void *context, struct crew *crew, int exit_code)
         return;
     }
     struct crew *serving = find_crew(master, CREW_SERVING);
-    if (master->state == MASTER_SERVING) {
+    if (master->state == MASTER_SERVING && master->crews == NULL) {
+        log_error("generation %u failed, and no other is left: the server ends", crew->number);
+        master->exit_code = master->exit_code != EXIT_OK ? master->exit_code : exit_code;
+        master->state = MASTER_STOPPING;
+        end_telling(master);
+        loop_stop(master->loop);
+    } else if (master->state == MASTER_SERVING) {
         struct weir_str said = buf_str(&crew->report);
         /* One that does not fit is cut. */
         (void)!buf_append(&master->report, said);
@@ -386,7 +433,7 @@ on_failed(void *context, struct crew *crew, int exit_code)
         }
         log_error("reload: generation %u failed, generation %u serves on", crew->number,
                 serving == NULL ? 0 : serving->number);
-        tell_reloaded(master, false, "generation %u failed, generation %u serves on",
+        tell_reloaded(master, 409, "generation %u failed, generation %u serves on",
                 crew->number, serving == NULL ? 0 : serving->number);
         reload_if_due(master);
     } else if (master->crews == NULL) {
@@ -428,6 +475,7 @@ stop_now(struct master *master, const char *why)
     log_info("stopped at once%s", why);
     master->state = MASTER_STOPPING;
     master->was_told = true;
+    end_telling(master);
     for (struct crew *crew = master->crews; crew != NULL; crew = crew->next) {
         crew_stop(crew, false);
     }
@@ -446,6 +494,7 @@ stop(struct master *master)
     log_info("stopping: what was accepted is answered");
     master->was_told = true;
     master->state = MASTER_STOPPING;
+    end_telling(master);
     for (struct crew *crew = master->crews; crew != NULL; crew = crew->next) {
         if (crew->state == CREW_STARTING || crew->state == CREW_READY) {
             crew_stop(crew, true);
@@ -740,7 +789,7 @@ start(struct master *master)
 int
 master_run(const char *file)
 {
-    struct master master = { .file = file, .state = MASTER_STARTING };
+    struct master master = { .file = file, .log_fd = STDERR_FILENO, .state = MASTER_STARTING };
     buf_init(&master.report, REPORT_MAX_BYTES);
     int code = start(&master);
     if (code == EXIT_OK) {

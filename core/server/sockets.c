@@ -4,8 +4,10 @@
 #include "server/sockets.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "net/listener.h"
@@ -22,9 +24,25 @@ sockets_new(void)
     return calloc(1, sizeof(struct sockets));
 }
 
+/* The path of its file, as long as that is still the one that was made; NULL: there is none. */
+static const char *
+own_file(const struct listening *listening, struct stat *file)
+{
+    const char *path = listening->bound.un.sun_path;
+    bool is_own = listening->bound.sa.sa_family == AF_UNIX && path[0] != '\0' &&
+            lstat(path, file) == 0 && S_ISSOCK(file->st_mode) &&
+            file->st_dev == listening->file_device && file->st_ino == listening->file_number;
+    return is_own ? path : NULL;
+}
+
 static void
 close_all(struct listening *listening)
 {
+    struct stat file;
+    const char *path = own_file(listening, &file);
+    if (path != NULL) {
+        unlink(path);
+    }
     for (unsigned i = 0; i < listening->count; i++) {
         listener_close_fd(listening->fds[i]);
     }
@@ -85,6 +103,12 @@ explain(struct weir_str address, int error)
     return error == EACCES || error == EPERM ? EXIT_PERMISSION : EXIT_SYSTEM;
 }
 
+static bool
+stat_file(const struct addr *addr, struct stat *file)
+{
+    return addr->un.sun_path[0] != '\0' && lstat(addr->un.sun_path, file) == 0;
+}
+
 /* The first socket of an address, which says whether it is free and what its port is. */
 static int
 open_first(struct listening *listening, const struct plan_listener *planned)
@@ -99,6 +123,11 @@ open_first(struct listening *listening, const struct plan_listener *planned)
         return fd;
     }
     int r = listener_bound_addr(fd, &listening->bound);
+    struct stat file;
+    if (r == 0 && listening->is_shared && stat_file(&listening->bound, &file)) {
+        listening->file_device = file.st_dev;
+        listening->file_number = file.st_ino;
+    }
     if (r == 0 && !listening->is_shared) {
         listener_close_fd(fd);
         settings.addr = listening->bound;
@@ -136,6 +165,23 @@ sockets_grow(struct listening *listening, int backlog, unsigned slots)
         listening->fds[listening->count++] = fd;
     }
     return EXIT_OK;
+}
+
+void
+sockets_adjust(const struct listening *listening, const struct plan_listener *planned)
+{
+    for (unsigned i = 0; i < listening->count; i++) {
+        if (listen(listening->fds[i], planned->backlog) == -1) {
+            log_warn("listener %.*s: backlog: %s", WEIR_STR_ARG(listening->text),
+                    strerror(errno));
+        }
+    }
+    struct stat file;
+    const char *path = own_file(listening, &file);
+    if (path != NULL && (file.st_mode & 07777) != planned->mode &&
+            fchmodat(AT_FDCWD, path, planned->mode, AT_SYMLINK_NOFOLLOW) == -1) {
+        log_warn("listener %.*s: mode: %s", WEIR_STR_ARG(listening->text), strerror(errno));
+    }
 }
 
 static bool

@@ -8,6 +8,7 @@
 #define WEIR_SERVER_SOCKETS_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "server/plan.h"
 
@@ -18,7 +19,9 @@ struct listening {
     struct addr bound;      /* with the port that the system chose */
     struct weir_str text;   /* owned; as written */
     bool is_shared;         /* one socket, not one a slot */
-    int *fds;               /* owned; by slot, or the shared one */
+    dev_t file_device;      /* of a Unix socket's file, which may be another's by now */
+    ino_t file_number;
+    int *fds; /* owned; by slot, or the shared one */
     unsigned count;
     unsigned references;
     struct listening *next;
@@ -39,7 +42,11 @@ int sockets_open(struct sockets *sockets, const struct plan *plan, unsigned slot
 /* Opens what is missing up to `slots` sockets. Returns an exit code. */
 int sockets_grow(struct listening *listening, int backlog, unsigned slots);
 
-/* The last reference closes the sockets. */
+/* What the plan of the generation that serves now says of sockets that were open before: their
+ * backlog, and the mode of a Unix socket's file. What cannot be had is logged. */
+void sockets_adjust(const struct listening *listening, const struct plan_listener *planned);
+
+/* The last reference closes the sockets, and takes a Unix socket's file away. */
 void sockets_unref(struct sockets *sockets, struct listening *listening);
 
 #endif

@@ -236,8 +236,6 @@ on_signal(void *context, int signo)
 {
     struct worker *worker = context;
     if (signo == SIGTERM && worker->has_started) {
-        log_info("worker %u: told to end by a signal; another takes its place first",
-                worker->hello.index);
         worker->is_told = true;
         ask_for_another(worker);
     } else if (signo == SIGTERM) {

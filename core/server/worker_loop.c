@@ -24,8 +24,8 @@
 /* While draining, how often it is looked whether the last connection has ended. */
 #define DRAIN_LOOK_NS (50 * NS_PER_MS)
 
-/* So long before the deadline idle connections close, those of a generation that was replaced
- * too. */
+/* In the last tenth of their time, and for so long at the most, idle connections close, those
+ * of a generation that was replaced too. */
 #define LAST_NS NS_PER_S
 
 /* How often the main thread's copy of the figures is brought up to date. */
@@ -205,7 +205,8 @@ on_drain_timer(struct timer *timer)
         log_warn("stopped: workers.drain_timeout is over, open connections are cut");
         finish(loop);
     } else {
-        if (!loop->is_over_time && loop_now_ns(loop->loop) >= loop->drain_until_ns - LAST_NS) {
+        if (!loop->is_over_time &&
+                loop_now_ns(loop->loop) >= loop->drain_until_ns - loop->drain_last_ns) {
             /* Idle ones close while there is time to answer what crosses that. */
             loop->is_over_time = true;
             engine_stop(&loop->engine, false);
@@ -224,6 +225,7 @@ drain(struct worker_loop *loop, uint64_t timeout_ns, bool is_stop)
     if (!loop->is_draining) {
         loop->is_draining = true;
         loop->drain_until_ns = until_ns;
+        loop->drain_last_ns = timeout_ns / 10 < LAST_NS ? timeout_ns / 10 : LAST_NS;
         drain_doors(loop);
         life_loop_drain(loop->map.life);
         ports_drain(&loop->map);

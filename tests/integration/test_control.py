@@ -8,6 +8,7 @@ import signal
 import socket
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 import weir_raw
@@ -113,6 +114,48 @@ def test_a_generation_that_does_not_come_up_is_given_up(weir, raw):
     assert raw(server).send(GET).read().body == HELLO
     file.write_text(good)
     assert weir_command(server, "reload").returncode == 0
+
+
+def test_a_stop_answers_who_waits_for_a_reload(weir):
+    server = weir(site())
+    (server.folder / "weir.json").write_text(json.dumps(wicked(server, open="hang")))
+    asked = subprocess.Popen([*server.command, "reload", "--wait", "--control", f"{server.folder}/control.sock"],
+                             env=server.env, stderr=subprocess.PIPE, text=True)
+    server.wait_for_line("generation 2 starts")
+    assert eventually(lambda: len(process_tree(server.pid)) > 2)
+    server.signal(signal.SIGTERM)
+    assert server.wait_exit() == 0
+    assert "the server stops" in asked.communicate(timeout=60)[1]
+    assert asked.returncode == 1
+
+
+def test_a_first_generation_that_gives_up_while_the_second_fails_ends_the_server(weir):
+    """Neither for ever without a worker, nor as if all were well."""
+    server = weir(site())
+    server.exit_status = 1
+    server.expect_error("killed by SIGKILL")
+    server.expect_error("giving up")
+    server.expect_error("generation 2 failed, and no other is left: the server ends")
+    (server.folder / "weir.json").write_text(json.dumps(wicked(server, open="hang")))
+    first = set(process_tree(server.pid))
+    server.signal(signal.SIGHUP)
+    second = set()
+
+    def hangs():
+        """The worker of the second generation, once it is one."""
+        second.update(pid for pid in set(process_tree(server.pid)) - first
+                      if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        return second
+
+    assert eventually(hangs)
+    while "giving up" not in server.log:
+        for pid in set(process_tree(server.pid)) - second - {server.pid}:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+    os.kill(second.pop(), signal.SIGKILL)
+    assert server.wait_exit() == 1
 
 
 def test_several_who_ask_for_a_reload_are_all_answered(weir):

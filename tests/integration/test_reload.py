@@ -9,12 +9,13 @@ import json
 import os
 import signal
 import socket
+import stat
 import time
 
 import pytest
 import weir_raw
 from weir_load import Load
-from weir_process import eventually, process_tree, slow
+from weir_process import descriptors, eventually, process_tree, slow
 from weir_site import GET, HELLO, get, route, site
 
 RELOADS = int(os.environ.get("WEIR_RELOADS", "20"))
@@ -97,6 +98,74 @@ def test_an_address_in_use_changes_nothing(weir, raw):
         server.signal(signal.SIGHUP)
         server.wait_for_line("refused, generation 1 serves on")
     assert raw(server).send(GET).read().body == HELLO
+
+
+def test_a_reload_that_fails_does_not_move_the_log(weir, tmp_path):
+    first, server = weir(site()), weir(site())
+    config = json.loads((server.folder / "weir.json").read_text())
+    config["servers"][0]["listen"] = first.address
+    config["log"] = {"file": str(tmp_path / "other.log"), "level": "error"}
+    (server.folder / "weir.json").write_text(json.dumps(config))
+    server.expect_error("Address already in use")
+    server.expect_error("generation 1 serves on")
+    server.signal(signal.SIGHUP)
+    server.wait_for_line("generation 1 serves on")
+    assert (tmp_path / "other.log").read_text() == ""
+    assert not any("other.log" in name for name in descriptors(server.pid).values())
+
+
+def test_log_files_of_generations_that_have_ended_are_closed(weir, tmp_path):
+    server = weir(site(top={"log": {"file": str(tmp_path / "first.log")}}), listeners=0)
+    assert eventually(lambda: (tmp_path / "first.log").exists() and "listening" in (tmp_path / "first.log").read_text())
+    config = json.loads((server.folder / "weir.json").read_text())
+    config["log"]["file"] = str(tmp_path / "second.log")
+    (server.folder / "weir.json").write_text(json.dumps(config))
+    server.signal(signal.SIGHUP)
+    assert eventually(lambda: not any("first.log" in name for name in descriptors(server.pid).values()))
+    assert "generation 2 serves" in (tmp_path / "second.log").read_text()
+
+
+def test_a_unix_socket_takes_its_new_mode(weir, raw, tmp_path):
+    path = tmp_path / "web.sock"
+    server = weir(site(listen="door", top={"listeners": {"door": {"address": f"unix:{path}", "mode": "0600"}}}))
+    config = json.loads((server.folder / "weir.json").read_text())
+    config["listeners"]["door"]["mode"] = "0666"
+    reload(server, config)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666
+    assert raw(server).send(GET).read().body == HELLO
+
+
+def test_a_port_takes_its_new_backlog(weir, raw):
+    server = weir(site(listen="door", top={"listeners": {"door": {"address": "127.0.0.1:0", "backlog": 1}}}))
+    config = json.loads((server.folder / "weir.json").read_text())
+    config["listeners"]["door"]["backlog"] = 64
+    reload(server, config)
+    with server.held():  # nobody accepts: the queue holds what it may hold
+        crowd = [raw(server, 2) for _ in range(32)]
+    for connection in crowd:
+        assert connection.send(GET).read().body == HELLO
+
+
+def test_a_socket_file_that_is_no_longer_wanted_goes(weir, tmp_path):
+    server = weir(site(listen=[f"unix:{tmp_path}/a.sock", f"unix:{tmp_path}/b.sock"]), listeners=2)
+    config = json.loads((server.folder / "weir.json").read_text())
+    config["servers"][0]["listen"] = f"unix:{tmp_path}/a.sock"
+    reload(server, config)
+    assert eventually(lambda: not (tmp_path / "b.sock").exists())
+    assert (tmp_path / "a.sock").is_socket()
+
+
+def test_a_short_drain_timeout_still_gives_a_kept_connection_its_notice(weir, raw):
+    server = weir(site(top={"workers": {"drain_timeout": "1s"}}))
+    for _ in range(5):
+        kept = raw(server)
+        assert kept.send(GET).read().body == HELLO
+        began = time.monotonic()
+        reload(server)
+        eventually(lambda: time.monotonic() - began > 0.2)  # several looks of the one that drains
+        if time.monotonic() - began < 0.6:  # else this machine is too slow to tell
+            assert kept.send(GET).read().field("connection") == "close"
+            return
 
 
 def test_an_address_that_is_no_longer_wanted_is_given_up(weir, raw):

@@ -156,6 +156,15 @@ def test_a_mistake_has_its_line_and_column(weir, tmp_path, text, at, says):
     assert len(done.stderr) < 20_000
 
 
+@pytest.mark.parametrize("text", ["x" * 7_000_000, "{path}" * 1_000_000], ids=["plain", "template"])
+def test_a_text_as_large_as_a_file_may_be_is_served(weir, text):
+    assert weir(site(route("/other", text), route("/hello", "hello"))).addresses
+
+
+def test_a_file_that_is_too_large_is_refused_as_such(weir):
+    refused(weir, site(route("/hello", "x" * 9_000_000)), "it is larger than 8 MiB")
+
+
 # --- modules (F2)
 
 
@@ -333,6 +342,30 @@ def test_a_link_in_the_place_of_a_socket_is_not_followed(weir, tmp_path):
     assert link.is_symlink() and target.is_socket()
 
 
+def test_a_unix_socket_goes_with_its_server(weir, raw, tmp_path):
+    path = tmp_path / "web.sock"
+    running = weir(site(listen=f"unix:{path}"))
+    assert raw(running).send(GET).read().body == HELLO
+    running.finish()
+    assert not path.exists()
+
+
+def test_a_unix_socket_that_is_anothers_by_now_stays(weir, tmp_path):
+    path = tmp_path / "web.sock"
+    running = weir(site(listen=f"unix:{path}"))
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        running.finish()
+    assert path.is_socket()
+
+
+def test_of_a_start_that_fails_no_socket_is_left(weir, tmp_path):
+    first, path = weir(site()), tmp_path / "web.sock"
+    refused(weir, site(listen=[f"unix:{path}", first.address]), "Address already in use", status=71)
+    assert not path.exists()
+
+
 def test_an_abstract_socket_is_spoken(weir):
     name = f"weir-test-{os.getpid()}"
     running = weir(site(listen=f"@{name}"))
@@ -364,7 +397,33 @@ def test_several_servers_on_several_addresses(weir, raw, tmp_path):
     assert sorted(bodies.values()) == [b"one", b"one", b"two"]
 
 
+# --- log files
+
+
+def test_a_link_in_the_place_of_a_log_file_is_not_followed(weir, tmp_path):
+    target = tmp_path / "precious"
+    target.write_text("precious")
+    (tmp_path / "error.log").symlink_to(target)
+    refused(weir, site(top={"log": {"file": str(tmp_path / "error.log")}}),
+            "error.log: is a symbolic link, which is not followed", status=71)
+    assert target.read_text() == "precious"
+
+
+def test_a_log_file_in_a_folder_that_is_missing_is_said(weir, tmp_path):
+    refused(weir, site(top={"log": {"file": str(tmp_path / "none/error.log")}}),
+            "none/error.log: No such file or directory; its directory has to be there", status=71)
+
+
 # --- what it is started with
+
+
+def test_workers_do_not_see_what_the_environment_holds_for_the_master(weir, raw):
+    running = weir(site(route("/hello", "${env:SECRET}")), env={"SECRET": "swordfish", "LC_ALL": "C", "WEIR_OWN": "x"})
+    assert raw(running).send(GET).read().body == b"swordfish"
+    [worker] = [pid for pid in running.processes() if pid != running.pid]
+    names = {text.partition("=")[0] for text in Path(f"/proc/{worker}/environ").read_text().split("\0")}
+    assert "SECRET" not in names and "RUNTIME_DIRECTORY" not in names
+    assert {"LC_ALL", "WEIR_OWN", "PATH"} <= names
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-"])
