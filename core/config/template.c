@@ -103,7 +103,7 @@ parse_variable(struct arena *arena, struct weir_str text, size_t open,
     return piece->text.ptr == NULL ? -ENOMEM : 0;
 }
 
-/* A line break or NUL can never be part of a field's value or a target (RFC 9110 section 5.5).
+/* What can never be part of a field's value (RFC 9110 section 5.5), a target, a path or a line.
  */
 static int
 check_literals(struct weir_str text, enum weir_context context,
@@ -112,7 +112,9 @@ check_literals(struct weir_str text, enum weir_context context,
     for (size_t i = 0; i < text.len; i++) {
         unsigned char c = (unsigned char)text.ptr[i];
         bool is_line = c == '\r' || c == '\n' || c == '\0';
-        if (((context == WEIR_CONTEXT_HEADER || context == WEIR_CONTEXT_LOG) && is_line) ||
+        bool is_control = (c < 0x20 && c != '\t') || c == 0x7f;
+        if ((context == WEIR_CONTEXT_HEADER && is_control) ||
+                (context == WEIR_CONTEXT_LOG && is_line) ||
                 (context == WEIR_CONTEXT_TARGET && (c <= 0x20 || c == 0x7f)) ||
                 (context == WEIR_CONTEXT_PATH && c == '\0')) {
             return refuse(mistake, i, 1, "this character cannot stand here");

@@ -81,6 +81,24 @@ target_behind_authority(const struct weir_request *request)
     return weir_str_make(raw.ptr + raw.len - len, len);
 }
 
+/* An address of IPv6 is told from a port by its brackets (RFC 3986 section 3.2.2). */
+static struct weir_str
+host_in_target(struct weir_request *request)
+{
+    struct weir_str host = request->host;
+    if (host.len == 0 || memchr(host.ptr, ':', host.len) == NULL) {
+        return host;
+    }
+    char *memory = arena_alloc(&request->arena, host.len + 2);
+    if (memory == NULL) {
+        return weir_str_make("", 0);
+    }
+    memory[0] = '[';
+    memcpy(memory + 1, host.ptr, host.len);
+    memory[host.len + 1] = ']';
+    return weir_str_make(memory, host.len + 2);
+}
+
 static struct weir_str
 value_of(struct weir_request *request, const struct template_piece *piece,
         enum weir_context context)
@@ -93,7 +111,7 @@ value_of(struct weir_request *request, const struct template_piece *piece,
     case TEMPLATE_SCHEME:
         return WEIR_STR("http"); /* until listeners speak TLS */
     case TEMPLATE_HOST:
-        return request->host;
+        return context == WEIR_CONTEXT_TARGET ? host_in_target(request) : request->host;
     case TEMPLATE_TARGET:
         return context == WEIR_CONTEXT_TARGET ? target_behind_authority(request)
                                               : head_target(&request->head);
@@ -238,6 +256,33 @@ put_value(char *dst, const struct template_piece *piece, struct weir_str value,
     return at;
 }
 
+/* Whether bytes `at` and `at` + 1 of what the pieces became come from one literal. */
+static bool
+is_literal_pair(const struct weir_template *text, const struct weir_str *values, size_t at)
+{
+    size_t i = 0;
+    while (at >= values[i].len) {
+        at -= values[i++].len;
+    }
+    return text->pieces[i].variable == TEMPLATE_LITERAL && at + 1 < values[i].len;
+}
+
+/* A path goes up where the template says so, and nowhere else: `..` that a variable had a part
+ * in becomes the name of nothing. `values` are as long as what they became. */
+static void
+break_dots(const struct weir_template *text, const struct weir_str *values, char *path,
+        size_t len)
+{
+    for (size_t i = 0; i + 1 < len; i++) {
+        bool is_segment = (i == 0 || path[i - 1] == '/') &&
+                (i + 2 == len || path[i + 2] == '/');
+        if (is_segment && path[i] == '.' && path[i + 1] == '.' &&
+                !is_literal_pair(text, values, i)) {
+            memcpy(path + i, "__", 2);
+        }
+    }
+}
+
 #define ESCAPED_MAX 6u
 
 struct weir_str
@@ -261,7 +306,11 @@ weir_template_text(struct weir_request *request, const struct weir_template *tex
     }
     size_t at = 0;
     for (size_t i = 0; i < text->count; i++) {
-        at += put_value(memory + at, &text->pieces[i], values[i], text->context);
+        values[i].len = put_value(memory + at, &text->pieces[i], values[i], text->context);
+        at += values[i].len;
+    }
+    if (text->context == WEIR_CONTEXT_PATH) {
+        break_dots(text, values, memory, at);
     }
     return weir_str_make(memory, at);
 }

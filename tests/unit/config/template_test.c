@@ -52,6 +52,8 @@ static const struct {
     { "no argument", "{header.}", WEIR_CONTEXT_TEXT, -EINVAL, NULL, 1 },
     { "no field's name", "{header.a b}", WEIR_CONTEXT_TEXT, -EINVAL, NULL, 1 },
     { "a line break in a header", "a\r\nb: c", WEIR_CONTEXT_HEADER, -EINVAL, NULL, 1 },
+    { "a control character in a header", "a\001", WEIR_CONTEXT_HEADER, -EINVAL, NULL, 1 },
+    { "a tab in a header", "a\tb", WEIR_CONTEXT_HEADER, 0, "'a\tb'", 0 },
     { "a line break in text", "a\nb", WEIR_CONTEXT_TEXT, 0, "'a\nb'", 0 },
     { "a space in a target", "/a b", WEIR_CONTEXT_TARGET, -EINVAL, NULL, 2 },
 };
