@@ -4,6 +4,7 @@
 import os
 import select
 import shlex
+import signal
 import subprocess
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def test_the_module_of_the_guide_works(weir, raw, tmp_path):
     assert ask(raw, running).body == b"Hello 127.0.0.1"
 
 
-@pytest.mark.parametrize("name", ["lookup", "patient", "rot13"])
+@pytest.mark.parametrize("name", ["events", "lookup", "patient", "rot13"])
 def test_it_fits(name):
     done = subprocess.run([BUILD / "weir", "abi-check", example(name)["path"]], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -156,3 +157,103 @@ def test_rot13_feels_a_slow_reader(weir, raw, tmp_path):
     """Ten answers that nobody reads for a while arrive whole."""
     connection = raw(turned(weir, tmp_path)).send(get("/a.txt") * 10)
     assert all(len(connection.read().body) == len(TEXT) for _ in range(10))
+
+
+def streaming(weir, workers=(), **options):
+    return weir({"modules": [{**example("events"), "options": {"every": "5ms", **options}}],
+                 "workers": {"processes": 1, **dict(workers)}, "servers": [server({"handle": "events"})]})
+
+
+def subscribe(raw, running):
+    """A connection and the head of its stream; its first line, which says nothing, has been read."""
+    connection = raw(running).send(get("/"))
+    head = connection.read_head()
+    if head.status == 200:
+        assert read_event(connection) == ": welcome"
+    return connection, head
+
+
+def read_event(connection):
+    """What one event says; None at the end of the stream. Each is written as one chunk at least."""
+    connection.events = getattr(connection, "events", "")
+    while "\n\n" not in connection.events:
+        size = int(connection._line("chunk size"), 16)
+        connection.events += connection._exactly(size, "chunk").decode()
+        assert connection._line("the end of a chunk") == b""
+        if size == 0:
+            return None
+    event, _, connection.events = connection.events.partition("\n\n")
+    return event
+
+
+@pytest.mark.parametrize("loops", [1, 2])
+def test_events_reach_all_who_listen(weir, raw, loops):
+    running = streaming(weir, {"loops": loops})
+    listening = [subscribe(raw, running) for _ in range(20)]
+    for connection, head in listening:
+        assert head.status == 200 and head.field("content-type") == "text/event-stream"
+        first = int(read_event(connection).split("\n")[0].removeprefix("id: "))
+        for number in range(first + 1, first + 6):
+            assert read_event(connection) == f"id: {number}\ndata: tick"
+
+
+def test_events_are_for_get(weir, raw):
+    answer = raw(streaming(weir)).send(get("/", method="POST")).read()
+    assert answer.status == 405 and answer.field("Allow") == "GET"
+
+
+def test_events_have_room_for_so_many_and_for_others_when_they_leave(weir, raw):
+    running = streaming(weir, subscribers=1)
+    first, _ = subscribe(raw, running)
+    full = raw(running).send(get("/")).read()
+    assert full.status == 503 and full.field("Retry-After") == "5"
+    first.reset()
+    assert eventually(lambda: subscribe(raw, running)[1].status == 200)
+
+
+def test_events_let_go_who_is_too_slow(weir, raw):
+    """One who reads nothing holds the only place until what the systems and the server keep for it is full."""
+    running = streaming(weir, text="x" * 30000, every="1ms", subscribers=1)
+    slow, _ = subscribe(raw, running)
+    assert raw(running).send(get("/")).read().status == 503
+    assert eventually(lambda: raw(running).send(get("/")).read_head().status == 200, 30)
+    count = 0
+    while (event := read_event(slow)) is not None:
+        assert event.endswith("x" * 30000)
+        count += 1
+    assert 0 < count < 1000  # 30 MB; the streams of a system may hold six
+    slow.send(get("/"))
+    assert slow.read_head().status in (200, 503)  # the connection is as good as before
+
+
+@pytest.mark.parametrize("loops", [1, 2])
+def test_events_say_good_bye_when_the_server_stops(weir, raw, loops):
+    running = streaming(weir, {"loops": loops})
+    listening = [subscribe(raw, running)[0] for _ in range(10)]
+    running.signal(signal.SIGTERM)
+    for connection in listening:
+        while (event := read_event(connection)).startswith("id:"):
+            pass
+        assert event == "event: bye\ndata: come again" and read_event(connection) is None
+        connection.expect_closed()
+    assert running.wait_exit() == 0
+
+
+def test_events_of_a_replaced_generation_end_and_others_begin(weir, raw):
+    running = streaming(weir)
+    old, _ = subscribe(raw, running)
+    running.signal(signal.SIGHUP)
+    while (event := read_event(old)).startswith("id:"):
+        pass
+    assert event.startswith("event: bye") and read_event(old) is None
+    new, _ = subscribe(raw, running)
+    assert read_event(new).startswith("id:")
+
+
+@pytest.mark.parametrize("text, says", [("a\nb", "one line for each event"), ("x" * 40000, "at most 32668 bytes")])
+def test_events_say_what_is_wrong_with_their_text(weir, text, says):
+    running = weir({"modules": [{**example("events"), "options": {"text": text}}],
+                    "servers": [server({"handle": "events"})]}, listeners=0, exit_status=78)
+    running.expect_error(".")
+    running.wait_exit()
+    assert says in running.log and "/modules/0/options/text" in running.log
