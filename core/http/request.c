@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/budget.h"
 #include "event/loop.h"
+#include "observe/log.h"
 
 /* Blocks kept for later requests; more than this many at once is a burst. */
 #define SPARES_MAX 256u
@@ -98,6 +99,7 @@ request_new(struct engine *engine, const struct request_transport *transport, vo
     request->carrier = carrier;
     request->limits = limits;
     request->timeouts = timeouts;
+    request->log_level = (uint8_t)log_level();
     request->began_ns = loop_now_ns(engine->loop);
     slice_queue_init(&request->in.queue);
     request->in.mark_bytes = BODY_MARK_BYTES;

@@ -135,6 +135,7 @@ struct weir_request {
     const struct http_limits *limits; /* borrowed: those in force; the route's, once known */
     const struct http_timeouts *timeouts; /* borrowed: likewise */
     const void *origin;                   /* borrowed: where it came in; the handler knows */
+    uint8_t log_level;   /* enum log_level: which lines about it are written; as limits */
     uint8_t depth;       /* 0: a client sent it; else how many internal requests deep it is */
     bool is_marked_only; /* an internal one that only routes marked so may answer */
     struct addr_ip peer; /* the socket's other end */

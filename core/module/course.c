@@ -139,9 +139,9 @@ log_hook(enum log_level level, const struct weir_request *request,
 {
     const struct course *course = course_of(request);
     struct weir_str target = head_target(&request->head);
-    log_write(level, "module %s, hook %s, %.*s %.*s: %s",
-            chain_entry_module(course->chain, entry), phase_name(entry->phase),
-            WEIR_STR_ARG(head_method(&request->head)),
+    log_write_within((enum log_level)request->log_level, level,
+            "module %s, hook %s, %.*s %.*s: %s", chain_entry_module(course->chain, entry),
+            phase_name(entry->phase), WEIR_STR_ARG(head_method(&request->head)),
             (int)(target.len < 200 ? target.len : 200), target.ptr, what);
 }
 
@@ -165,7 +165,7 @@ weir_request_log(const struct weir_request *request, enum weir_log_level level,
     const struct course *course = course_of(request);
     bool is_known = level >= WEIR_LOG_ERROR && level <= WEIR_LOG_DEBUG;
     enum log_level own = is_known ? levels[level] : LOG_DEBUG;
-    if (own > log_level()) {
+    if (own > request->log_level) {
         return;
     }
     WEIR_ASSERT(course->calling != NULL);
@@ -183,7 +183,8 @@ void
 course_log_request(const struct weir_request *request, const char *what)
 {
     struct weir_str target = head_target(&request->head);
-    log_error("%.*s %.*s: %s", WEIR_STR_ARG(head_method(&request->head)),
+    log_write_within((enum log_level)request->log_level, LOG_ERROR, "%.*s %.*s: %s",
+            WEIR_STR_ARG(head_method(&request->head)),
             (int)(target.len < 200 ? target.len : 200), target.ptr, what);
 }
 

@@ -247,6 +247,12 @@ compile_servers(struct generation *generation, struct diagnostics *diagnostics)
 
 /* ---- finding the way --------------------------------------------------------------------- */
 
+static uint8_t
+level_of(const struct site_settings *settings)
+{
+    return (uint8_t)(SITE_LOG_ERROR - settings->log_level); /* of enum log_level */
+}
+
 static const struct chain *
 map_server(const struct course_map *map, struct weir_request *request)
 {
@@ -260,6 +266,7 @@ map_server(const struct course_map *map, struct weir_request *request)
     request->server_name = site->name;
     request->limits = &site->settings.limits;
     request->timeouts = &site->settings.timeouts;
+    request->log_level = level_of(&site->settings);
     if (request->depth == 0 &&
             client_find(&site->settings.trust, request, &request->client) < 0 &&
             request->refusal == HEAD_ACCEPTED) {
@@ -349,6 +356,7 @@ map_route(const struct course_map *map, struct weir_request *request)
     request->route_name = route->name;
     request->limits = &route->settings.limits;
     request->timeouts = &route->settings.timeouts;
+    request->log_level = level_of(&route->settings);
     return place->server->routes[route->id];
 }
 

@@ -65,36 +65,6 @@ check_loops(const struct site *site, struct diagnostics *diagnostics)
     }
 }
 
-/* Lines of the error log are not yet told apart by the request that they are about. */
-static void
-check_log_level(const struct site *site, const struct site_settings *settings,
-        struct diagnostics *diagnostics)
-{
-    const struct config_value *at = config_find_name(settings->log_from, "level");
-    if (at == NULL || settings->log_level == site->log.level) {
-        return;
-    }
-    struct diagnostic *d = config_key_mistake(diagnostics, DIAGNOSTIC_NOT_IN_BUILD, at,
-            "a level of its own for this part of the site is not in this build");
-    diagnostic_note(d, "the whole error log has one");
-    diagnostic_hint(d, "set \"log\": { \"level\" } at the top of the file");
-}
-
-static void
-check_log_levels(const struct site *site, struct diagnostics *diagnostics)
-{
-    for (size_t i = 0; i < site->listeners_count; i++) {
-        const struct site_listener *listener = site->listeners[i];
-        for (size_t j = 0; j < listener->servers_count; j++) {
-            const struct site_server *server = listener->servers[j];
-            check_log_level(site, &server->settings, diagnostics);
-            for (size_t k = 0; k < server->routes_count; k++) {
-                check_log_level(site, &server->routes[k].settings, diagnostics);
-            }
-        }
-    }
-}
-
 int
 site_check(const struct site *site, struct diagnostics *diagnostics)
 {
@@ -102,7 +72,6 @@ site_check(const struct site *site, struct diagnostics *diagnostics)
     check_abilities(site, diagnostics);
     check_numbers(site, diagnostics);
     check_loops(site, diagnostics);
-    check_log_levels(site, diagnostics);
     int r = generation_check(site, diagnostics);
     if (r == -ENOMEM || diagnostics_is_incomplete(diagnostics)) {
         return -ENOMEM;

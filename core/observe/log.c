@@ -145,17 +145,10 @@ put_head(char *line, enum log_level level, bool is_json)
     return head < 0 ? 0 : (size_t)head;
 }
 
-void
-log_write(enum log_level level, const char *format, ...)
+static void WEIR_PRINTF(2, 0) write_line(enum log_level level, const char *format, va_list args)
 {
-    if (level > log_level()) {
-        return;
-    }
     char text[LINE_BYTES], line[LINE_BYTES];
-    va_list args;
-    va_start(args, format);
     int len = vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
     if (len < 0) {
         return;
     }
@@ -173,4 +166,28 @@ log_write(enum log_level level, const char *format, ...)
     /* A log that cannot be written is not worth failing for. */
     ssize_t ignored = write(atomic_load_explicit(&log_fd, memory_order_relaxed), line, at);
     (void)ignored;
+}
+
+void
+log_write(enum log_level level, const char *format, ...)
+{
+    if (level > log_level()) {
+        return;
+    }
+    va_list args;
+    va_start(args, format);
+    write_line(level, format, args);
+    va_end(args);
+}
+
+void
+log_write_within(enum log_level most, enum log_level level, const char *format, ...)
+{
+    if (level > most) {
+        return;
+    }
+    va_list args;
+    va_start(args, format);
+    write_line(level, format, args);
+    va_end(args);
 }

@@ -30,9 +30,13 @@ enum log_level log_level(void);
 /* "error", "warn", "info", "debug" */
 const char *log_level_name(enum log_level level);
 
-/* Writes one line; cut at 2 KiB. Control bytes in it become \xNN; in JSON \u00NN, and bytes
- * that are not UTF-8 \ufffd. */
+/* Writes one line, unless `level` lies below the log's own; cut at 2 KiB. Control bytes in it
+ * become \xNN; in JSON \u00NN, and bytes that are not UTF-8 \ufffd. */
 void log_write(enum log_level level, const char *format, ...) WEIR_PRINTF(2, 3);
+
+/* The same where a part of the site has a level of its own, `most`. */
+void log_write_within(enum log_level most, enum log_level level, const char *format, ...)
+        WEIR_PRINTF(3, 4);
 
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)
 #define log_warn(...)  log_write(LOG_WARN, __VA_ARGS__)

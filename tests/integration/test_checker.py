@@ -178,9 +178,6 @@ def test_check_and_run_say_the_same(weir, tmp_path, config):
 
 
 @pytest.mark.parametrize("config, at, says", [
-    (site(top={"log": {"level": "warn"}}, log={"level": "debug"}), '"level": "debug"', "a level of its own"),
-    (site(route("/", log={"level": "error"})), '"level": "error"', "a level of its own"),
-    (site(top={"defaults": {"log": {"level": "error"}}}), '"level": "error"', "a level of its own"),
     (site(top={"upstreams": {}}), '"upstreams"', "not in this build"),
 ], ids=str)
 def test_what_is_not_in_this_build_is_refused_in_its_place(tmp_path, config, at, says):
@@ -190,10 +187,6 @@ def test_what_is_not_in_this_build_is_refused_in_its_place(tmp_path, config, at,
     line = next(number for number, text in enumerate((tmp_path / "checked.json").read_text().splitlines(), 1)
                 if at in text)
     assert f"checked.json:{line}:" in done.stderr
-
-
-def test_a_level_that_is_the_whole_logs_is_nothing_of_its_own(tmp_path):
-    assert check(site(top={"log": {"level": "warn"}}, log={"level": "warn"}), tmp_path).returncode == 0
 
 
 def test_more_addresses_than_a_server_opens_are_refused(tmp_path):

@@ -72,3 +72,20 @@ def test_a_route_that_fails_leaves_the_server_s_words(weir, raw):
         answer = connection.send(get("/none")).read()
     assert (answer.status, answer.body) == (404, b"404 Not Found\n")
     assert running.wait(lambda: "the route asked for the page of 404 answered 500" in running.log, 5)
+
+
+def test_a_part_of_the_site_has_a_log_level_of_its_own(weir, raw):
+    """CONFIG.md, Inheritance 4: `log` merges key by key, down to routes."""
+    def wrong(match, level):
+        return {"match": match, "handle": {"respond": {"status": 418}}, "log": {"level": level}}
+
+    document = site(servers=[server(
+        {"match": "/errors", "internal": True, "handle": {"respond": {"body": "x", "status": 500}}},
+        wrong("/quiet", "error"), wrong("/told", "warn"),
+        use=[{"error_pages": {"routes": {"4xx": "/errors"}}}])])
+    running = weir({**document, "modules": ["respond", "error_pages"]})
+    with raw(running) as connection:
+        for path in ("/quiet", "/told"):
+            assert connection.send(get(path)).read().status == 418
+    assert running.wait(lambda: "GET /told: the route asked" in running.log, 5)
+    assert "GET /quiet: " not in running.log

@@ -104,6 +104,18 @@ START_TEST(cuts_a_long_line_where_it_stays_whole)
 }
 END_TEST
 
+/* The level of a part of the site counts instead of the log's, in both directions. */
+START_TEST(keeps_to_the_level_of_a_part)
+{
+    char line[4096];
+    log_write_within(LOG_ERROR, LOG_WARN, "not this");
+    log_debug("nor this");
+    log_write_within(LOG_DEBUG, LOG_DEBUG, "but %s", "this");
+    read_line(line, sizeof(line));
+    ck_assert_ptr_nonnull(strstr(line, " debug: but this\n"));
+}
+END_TEST
+
 static void
 add_tests(TCase *tests)
 {
@@ -111,6 +123,7 @@ add_tests(TCase *tests)
     tcase_add_loop_test(tests, writes_one_line_whatever_the_message, 0,
             sizeof(cases) / sizeof(cases[0]));
     tcase_add_test(tests, cuts_a_long_line_where_it_stays_whole);
+    tcase_add_test(tests, keeps_to_the_level_of_a_part);
 }
 
 UNIT_MAIN("observe/log", add_tests)
