@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* The checker as the master sees it: started, listened to, outlived. Whatever the modules in it
- * do (crash, hang, write without end), this ends in bounded time and memory. */
+ * do (crash, hang, write without end), this ends in bounded time and memory, and never holds up
+ * the loop. */
 #ifndef WEIR_SERVER_CHECKER_H
 #define WEIR_SERVER_CHECKER_H
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "server/checker_wire.h"
 
@@ -29,24 +32,36 @@ enum checker_end {
     CHECKER_DIED,    /* `status` */
     CHECKER_HUNG,
     CHECKER_FLOODED,
-    CHECKER_GARBLED,     /* its answer makes no sense */
-    CHECKER_INTERRUPTED, /* we are to stop ourselves: a signal waits to be taken */
+    CHECKER_GARBLED, /* its answer makes no sense */
+    CHECKER_BROKEN,  /* the system failed while it was listened to: `error` */
 };
 
 struct checker_result {
     enum checker_end end;
     int code;                   /* of CHECKER_REFUSED */
     int status;                 /* as waitpid() says */
+    int error;                  /* of CHECKER_BROKEN: a negative errno */
     struct checker_answer said; /* of CHECKER_ANSWERED; borrowed from `answer` */
     struct checker_page page;   /* at the end; texts are terminated */
-    struct buf answer, output;  /* owned; `output`: what was printed, the first part */
+    struct buf answer, output;  /* `output`: what was printed, the first part */
 };
 
-/* Runs one. Blocks until it has ended, or one of TERM, QUIT and INT is pending here (blocked,
- * and left to whoever takes it). Returns 0, or a negative errno when none could be started;
- * checker_result_fini() in any case. Logs why rights could not be given up. */
-WEIR_MUST_USE int checker_run(const struct checker_job *job, struct checker_result *out);
+struct checker;
+struct loop;
 
-void checker_result_fini(struct checker_result *result);
+/* It has ended, and nothing of it is left. `result` is the checker's. May free it. */
+typedef void checker_done_fn(void *context, const struct checker_result *result);
+
+/* Starts one; `done` follows, from the loop. Logs why rights could not be given up. Returns 0,
+ * or a negative errno when none could be started. Thread: the loop's. */
+WEIR_MUST_USE int checker_start(struct loop *loop, const struct checker_job *job,
+        checker_done_fn *done, void *context, struct checker **out);
+
+/* Its process is among those that have ended, and was not waited for: `done` follows within the
+ * call. False when `pid` is another's. */
+bool checker_reap(struct checker *checker, pid_t pid);
+
+/* Ends it where it has not, without a call of `done`. NULL: nothing. */
+void checker_free(struct checker *checker);
 
 #endif

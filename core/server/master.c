@@ -51,6 +51,7 @@ struct master {
     struct control *control;      /* owned; NULL: there is none */
     struct control *left;         /* owned; NULL: the one before, once it has moved */
     struct metric_pages *metrics; /* owned; NULL: nothing is counted */
+    struct plan_making *making;   /* owned; NULL: no configuration is being checked */
     struct crew_master crew_master;
     struct crew *crews; /* owned; newest first */
     struct crew *dead;  /* owned: to be freed at the end of the turn */
@@ -228,18 +229,12 @@ use_log(struct master *master, int fd, const struct plan *plan)
     log_set_form(plan->log.format == SITE_LOG_JSON ? LOG_JSON : LOG_TEXT);
 }
 
+/* The configuration is right: opens what it names, and starts its workers. Takes the plan over.
+ * Returns an exit code. */
 static int
-start_generation(struct master *master)
+start_generation(struct master *master, struct plan *plan)
 {
-    buf_consume(&master->report, buf_str(&master->report).len);
-    struct plan *plan = NULL;
-    int code = plan_make(master->program, master->file, is_for_terminal(), &master->report,
-            &plan);
-    print_report(&master->report);
-    if (code != EXIT_OK) {
-        return code;
-    }
-    code = log_files_open(master->log_files, plan);
+    int code = log_files_open(master->log_files, plan);
     if (code != EXIT_OK) {
         plan_free(plan);
         close_log_files(master);
@@ -310,12 +305,79 @@ end_telling(struct master *master)
 static bool
 is_changing(const struct master *master)
 {
-    bool is = false;
+    bool is = master->making != NULL;
     for (const struct crew *crew = master->crews; crew != NULL; crew = crew->next) {
         is |= crew->state == CREW_STARTING || crew->state == CREW_READY ||
                 crew->state == CREW_OPENING;
     }
     return is;
+}
+
+static void reload_if_due(struct master *master);
+
+/* The generation that was to come does not. */
+static void
+refuse(struct master *master, int code)
+{
+    if (master->state == MASTER_STARTING || master->crews == NULL) {
+        /* With an earlier one, that one's end counts. */
+        if (master->state != MASTER_STARTING) {
+            log_error("reload: refused, and no generation is left: the server ends");
+        }
+        master->exit_code = master->exit_code != EXIT_OK ? master->exit_code : code;
+        master->state = MASTER_STOPPING;
+        end_telling(master);
+        loop_stop(master->loop);
+        return;
+    }
+    unsigned number = serving_number(master);
+    log_error("reload: refused, generation %u serves on", number);
+    tell_reloaded(master, 409, "generation %u serves on", number);
+}
+
+static void
+on_planned(void *context, int code, struct plan *plan)
+{
+    struct master *master = context;
+    master->making = NULL;
+    print_report(&master->report);
+    code = code == EXIT_OK ? start_generation(master, plan) : code;
+    if (code != EXIT_OK) {
+        refuse(master, code);
+        reload_if_due(master);
+    }
+}
+
+/* Reads the configuration and has it checked, while all else goes on. Returns an exit code. */
+static int
+begin_plan(struct master *master)
+{
+    buf_consume(&master->report, buf_str(&master->report).len);
+    const struct plan_order order = {
+        .loop = master->loop,
+        .program = master->program,
+        .file = master->file,
+        .color = is_for_terminal(),
+        .report = &master->report,
+        .done = on_planned,
+        .context = master,
+    };
+    return plan_begin(&order, &master->making);
+}
+
+/* The server stops: what is being checked is not wanted any more. */
+static void
+cancel_plan(struct master *master)
+{
+    if (master->making == NULL) {
+        return;
+    }
+    plan_cancel(master->making);
+    master->making = NULL;
+    log_info("stopped while the configuration was being checked");
+    if (master->state == MASTER_STARTING) {
+        master->exit_code = EXIT_RUNTIME; /* nothing was served */
+    }
 }
 
 static void
@@ -342,14 +404,10 @@ reload(struct master *master)
     master->must_reload = false;
     begin_telling(master);
     log_info("reload: generation %u starts", master->generations + 1);
-    int code = start_generation(master);
-    if (code == EXIT_RUNTIME) {
-        log_info("reload: given up, this server is to stop");
-        tell_reloaded(master, 503, "the server is to stop");
-    } else if (code != EXIT_OK) {
-        unsigned number = serving_number(master);
-        log_error("reload: refused, generation %u serves on", number);
-        tell_reloaded(master, 409, "generation %u serves on", number);
+    int code = begin_plan(master);
+    if (code != EXIT_OK) {
+        print_report(&master->report);
+        refuse(master, code);
     }
 }
 
@@ -450,7 +508,7 @@ on_empty(void *context, struct crew *crew)
         master->exit_code = crew->exit_code;
     }
     bury(master, crew);
-    if (master->crews == NULL) {
+    if (master->crews == NULL && master->making == NULL) {
         if (!has_given_up) {
             log_info("stopped");
         }
@@ -472,6 +530,7 @@ find_log_file(void *context, struct weir_str path)
 static void
 stop_now(struct master *master, const char *why)
 {
+    cancel_plan(master);
     log_info("stopped at once%s", why);
     master->state = MASTER_STOPPING;
     master->was_told = true;
@@ -491,6 +550,7 @@ stop(struct master *master)
         stop_now(master, master->was_told ? ": second signal" : "");
         return;
     }
+    cancel_plan(master);
     log_info("stopping: what was accepted is answered");
     master->was_told = true;
     master->state = MASTER_STOPPING;
@@ -507,9 +567,15 @@ stop(struct master *master)
 static void
 reap(struct master *master)
 {
-    int status;
-    pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    /* Looked at first, for a number is another's as soon as it was waited for. */
+    siginfo_t ended = { .si_pid = 0 };
+    while (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid > 0) {
+        pid_t pid = ended.si_pid;
+        int status;
+        ended.si_pid = 0;
+        if (plan_reap(master->making, pid) || waitpid(pid, &status, WNOHANG) != pid) {
+            continue;
+        }
         struct crew *crew = master->crews;
         while (crew != NULL) {
             struct crew *next = crew->next;
@@ -783,7 +849,9 @@ start(struct master *master)
         .on_empty = on_empty,
         .context = master,
     };
-    return start_generation(master);
+    code = begin_plan(master);
+    print_report(&master->report);
+    return code;
 }
 
 int
@@ -797,6 +865,7 @@ master_run(const char *file)
         code = master.exit_code;
     }
     if (master.loop != NULL) {
+        plan_cancel(master.making);
         control_close(master.control);
         control_close(master.left);
         on_burial(&master.burial);

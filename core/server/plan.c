@@ -4,7 +4,6 @@
 #include "server/plan.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +18,14 @@
 #include "server/privileges.h"
 
 #define ARENA_MAX_BYTES ((size_t)512 << 20)
+
+struct plan_making {
+    struct plan_order order;
+    struct plan *plan;                   /* owned */
+    const struct config_value *document; /* borrowed: in the plan's arena */
+    bool has_mistakes;                   /* of the text; the checker finds them again */
+    struct checker *checker;             /* owned */
+};
 
 static struct plan *
 plan_new(void)
@@ -170,10 +177,8 @@ take_result(const struct checker_result *result, const struct config_value *docu
                                            : "it ended at once");
         }
         return -EINVAL;
-    case CHECKER_INTERRUPTED:
-        *code = EXIT_RUNTIME;
-        (void)!buf_printf(report, "weir: stopped while the configuration was being checked\n");
-        return -EINVAL;
+    case CHECKER_BROKEN:
+        return result->error;
     case CHECKER_DIED:
     case CHECKER_HUNG:
     case CHECKER_FLOODED:
@@ -185,37 +190,6 @@ take_result(const struct checker_result *result, const struct config_value *docu
     return -EPROTO;
 }
 
-static int
-check(const char *program, struct plan *plan, const struct config_value *document, bool color,
-        struct buf *report, int *code)
-{
-    const struct checker_job job = { .program = program,
-        .sources_fd = plan->sources_fd,
-        .user = plan->workers.user,
-        .group = plan->workers.group,
-        .color = color,
-        .deadline_ns = CHECKER_DEADLINE_NS };
-    struct checker_result result;
-    struct diagnostics *diagnostics = diagnostics_new();
-    int r = checker_run(&job, &result);
-    if (r == 0) {
-        r = diagnostics == NULL
-                ? -ENOMEM
-                : take_result(&result, document, plan, diagnostics, report, code);
-    }
-    if (r == -EINVAL) {
-        if (diagnostics_print(diagnostics, DIAGNOSTIC_TEXT, color, report) < 0) {
-            r = -ENOMEM;
-        }
-    }
-    if (result.end != CHECKER_ANSWERED || *code != EXIT_OK) {
-        add_output(&result, report);
-    }
-    checker_result_fini(&result);
-    diagnostics_free(diagnostics);
-    return r;
-}
-
 /* Reports the mistakes of the text itself. */
 static int
 report_text(struct diagnostics *diagnostics, bool color, struct buf *report)
@@ -225,38 +199,101 @@ report_text(struct diagnostics *diagnostics, bool color, struct buf *report)
             : EXIT_CONFIGURATION;
 }
 
-int
-plan_make(const char *program, const char *file, bool color, struct buf *report,
-        struct plan **out)
+/* `r` is a negative errno. */
+static int
+report_system(struct buf *report, int r)
 {
-    const struct config_value *document = NULL;
-    struct plan *plan = plan_new();
-    struct diagnostics *diagnostics = diagnostics_new();
-    int r = plan == NULL || diagnostics == NULL ? -ENOMEM : 0;
+    (void)!buf_printf(report, "weir: the configuration cannot be checked: %s\n",
+            r == -EPROTO ? "the checker's answer does not fit the text" : strerrordesc_np(-r));
+    return EXIT_SYSTEM;
+}
+
+static int
+conclude(struct plan_making *making, const struct checker_result *result)
+{
     int code = EXIT_SYSTEM;
-    r = r < 0 ? r : read_text(file, plan, diagnostics, &document);
-    if (r == -EINVAL && document == NULL) {
-        code = report_text(diagnostics, color, report);
-    } else if (r == 0 || r == -EINVAL) {
-        /* The checker finds these mistakes again, and all others. */
-        r = check(program, plan, document, color, report, &code);
+    struct plan *plan = making->plan;
+    struct buf *report = making->order.report;
+    struct diagnostics *diagnostics = diagnostics_new();
+    int r = diagnostics == NULL
+            ? -ENOMEM
+            : take_result(result, making->document, plan, diagnostics, report, &code);
+    if (r == -EINVAL &&
+            diagnostics_print(diagnostics, DIAGNOSTIC_TEXT, making->order.color, report) < 0) {
+        r = -ENOMEM;
+    }
+    if (result->end != CHECKER_ANSWERED || code != EXIT_OK) {
+        add_output(result, report);
     }
     diagnostics_free(diagnostics);
     if (r == 0 && geteuid() == 0 && plan->workers.user.len == 0) {
         /* All mistakes of the text are better known before; this one is logged. */
-        code = privileges_drop(plan->workers.user, plan->workers.group);
-        r = -EINVAL;
+        return privileges_drop(plan->workers.user, plan->workers.group);
     }
+    if (r == 0 && making->has_mistakes) {
+        r = -EPROTO;
+    }
+    return r == 0 || r == -EINVAL ? code : report_system(report, r);
+}
+
+static void
+on_checked(void *context, const struct checker_result *result)
+{
+    struct plan_making *making = context;
+    const struct plan_order order = making->order;
+    int code = conclude(making, result);
+    struct plan *plan = code == EXIT_OK ? making->plan : NULL;
+    making->plan = code == EXIT_OK ? NULL : making->plan;
+    plan_cancel(making);
+    order.done(order.context, code, plan);
+}
+
+int
+plan_begin(const struct plan_order *order, struct plan_making **out)
+{
+    int code = EXIT_SYSTEM;
+    struct plan_making *making = calloc(1, sizeof(*making));
+    struct plan *plan = making == NULL ? NULL : plan_new();
+    struct diagnostics *diagnostics = diagnostics_new();
+    int r = plan == NULL || diagnostics == NULL ? -ENOMEM : 0;
+    if (making != NULL) {
+        making->order = *order;
+        making->plan = plan;
+    }
+    r = r < 0 ? r : read_text(order->file, plan, diagnostics, &making->document);
+    if (r == -EINVAL && making->document == NULL) {
+        code = report_text(diagnostics, order->color, order->report);
+    } else if (r == 0 || r == -EINVAL) {
+        making->has_mistakes = r < 0;
+        const struct checker_job job = { .program = order->program,
+            .sources_fd = plan->sources_fd,
+            .user = plan->workers.user,
+            .group = plan->workers.group,
+            .color = order->color,
+            .deadline_ns = CHECKER_DEADLINE_NS };
+        r = checker_start(order->loop, &job, on_checked, making, &making->checker);
+    }
+    diagnostics_free(diagnostics);
     if (r == 0) {
-        *out = plan;
+        *out = making;
         return EXIT_OK;
     }
-    if (r != -EINVAL) {
-        code = EXIT_SYSTEM;
-        (void)!buf_printf(report, "weir: the configuration cannot be checked: %s\n",
-                r == -EPROTO ? "the checker's answer does not fit the text"
-                             : strerrordesc_np(-r));
+    plan_cancel(making);
+    return r == -EINVAL ? code : report_system(order->report, r);
+}
+
+void
+plan_cancel(struct plan_making *making)
+{
+    if (making != NULL) {
+        checker_free(making->checker);
+        plan_free(making->plan);
+        free(making);
     }
-    plan_free(plan);
-    return code;
+}
+
+bool
+plan_reap(struct plan_making *making, pid_t pid)
+{
+    return making != NULL && checker_reap(making->checker, pid);
 }

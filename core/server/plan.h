@@ -8,6 +8,7 @@
 #ifndef WEIR_SERVER_PLAN_H
 #define WEIR_SERVER_PLAN_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "base/arena.h"
@@ -27,6 +28,8 @@ struct plan_listener {
     int backlog;
 };
 
+struct loop;
+
 struct plan {
     struct arena arena; /* all of it */
     struct site_workers workers;
@@ -41,18 +44,38 @@ struct plan {
                        close-on-exec */
 };
 
+/* What a plan is made of. */
+struct plan_order {
+    struct loop *loop;   /* borrowed */
+    const char *program; /* borrowed: the binary that is the checker: what is installed now, not
+                            what runs */
+    const char *file;    /* borrowed */
+    bool color;          /* the report is for a terminal */
+    struct buf
+            *report; /* borrowed: gets what is wrong or warned of, as `weir check` prints it */
+
+    /* From the loop: an exit code (server/exit.h), and with EXIT_OK the plan, to be taken over.
+     */
+    void (*done)(void *context, int code, struct plan *plan);
+    void *context;
+};
+
+struct plan_making;
+
 /*
- * Reads the configuration in `file` with the caller's rights and has it checked, modules
- * included, by a short-lived process that has dropped them.
- * Thread:  a master without threads; blocks until the checker has ended, 30 seconds at most.
- * Params:  program: the binary that is the checker: what is installed now, not what runs.
- *          report: what is wrong with it, or warned of, as `weir check` prints it.
- *          color: the report is for a terminal.
- * Returns: an exit code (server/exit.h); EXIT_OK sets *out; EXIT_RUNTIME when a signal to stop
- * is pending.
+ * Reads the configuration with the caller's rights and has it checked, modules included, by a
+ * short-lived process that has dropped them. The loop goes on meanwhile.
+ * Thread:  the loop's.
+ * Returns: EXIT_OK when that is under way, for 30 seconds at most, and done() will follow once;
+ *          else an exit code, and the report says why.
  */
-int plan_make(const char *program, const char *file, bool color, struct buf *report,
-        struct plan **out);
+int plan_begin(const struct plan_order *order, struct plan_making **out);
+
+/* Gives up: done() is not called. Only before that. NULL: nothing. */
+void plan_cancel(struct plan_making *making);
+
+/* checker_reap()'s; `making` may be NULL. */
+bool plan_reap(struct plan_making *making, pid_t pid);
 
 void plan_free(struct plan *plan); /* NULL: nothing */
 

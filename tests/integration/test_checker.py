@@ -130,6 +130,43 @@ def test_a_reload_into_a_module_that_crashes_leaves_the_old_serving(weir, raw, t
     assert ask(raw, running) == b"well"
 
 
+def test_while_a_configuration_is_checked_all_else_goes_on(weir, raw, tmp_path):
+    """A module that hangs has 30 seconds: meanwhile workers are replaced, and the server answers."""
+    running = weir(wicked())
+    good = (tmp_path / "weir.json").read_text()
+    [worker] = [pid for pid in running.processes() if pid != running.pid]
+    bad = {**wicked(init="hang"), "workers": json.loads(good)["workers"]}
+    (tmp_path / "weir.json").write_text(json.dumps(bad))
+    running.signal(signal.SIGHUP)
+    assert eventually(lambda: any(is_checker(pid) for pid in running.processes()))
+    running.expect_error("killed by SIGKILL: it is replaced")
+    os.kill(worker, signal.SIGKILL)
+    running.wait_for_line("worker 0 .generation 1. serves as process")
+    assert ask(raw, running) == b"well"
+    status = subprocess.run([WEIR, "status", "--control", f"{tmp_path}/control.sock"], env=running.env,
+                            capture_output=True, text=True, timeout=slow(30))
+    assert "generation 1: serving, 1 restarts" in status.stdout
+    (tmp_path / "weir.json").write_text(good)
+    running.signal(signal.SIGHUP)
+    running.wait_for_line("once the one that is under way has ended")
+    running.expect_error("does not survive a check .init.")
+    running.expect_error("refused, generation 1 serves on")
+    os.kill(next(pid for pid in running.processes() if is_checker(pid)), signal.SIGKILL)
+    running.wait_for_line("generation 2 serves")
+
+
+def test_a_reload_that_is_being_checked_does_not_keep_the_server_from_ending(weir, tmp_path):
+    running = weir(wicked())
+    bad = {**wicked(init="hang"), "workers": json.loads((tmp_path / "weir.json").read_text())["workers"]}
+    (tmp_path / "weir.json").write_text(json.dumps(bad))
+    running.signal(signal.SIGHUP)
+    assert eventually(lambda: any(is_checker(pid) for pid in running.processes()))
+    processes = running.processes()
+    running.signal(signal.SIGTERM)
+    assert running.wait_exit() == 0
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in processes)
+
+
 def test_what_a_module_said_before_it_ended_the_check_is_shown(weir):
     running = weir(wicked(init="abort"), listeners=0, exit_status=78)
     running.expect_error("does not survive")

@@ -22,7 +22,7 @@ def drain(server, number=signal.SIGTERM):
 def refuses(server):
     try:
         weir_raw.Connection(server).close()
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):  # the latter in the moment of closing
         return True
     return False
 

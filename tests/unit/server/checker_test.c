@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -12,6 +13,7 @@
 #include "base/clock.h"
 #include "base/wire.h"
 #include "config/document.h"
+#include "event/loop.h"
 #include "server/exit.h"
 #include "support/unit.h"
 
@@ -48,17 +50,68 @@ make_bundle(const char *init, const char *check)
     return fd;
 }
 
+struct outcome {
+    struct checker_result result; /* with buffers of its own */
+    bool is_done;
+};
+
+static void
+keep(void *context, const struct checker_result *result)
+{
+    struct outcome *outcome = context;
+    outcome->result = *result;
+    buf_init(&outcome->result.answer, CHECKER_ANSWER_MAX_BYTES);
+    buf_init(&outcome->result.output, CHECKER_OUTPUT_KEPT_BYTES);
+    ck_assert_int_eq(buf_append(&outcome->result.answer, buf_str(&result->answer)), 0);
+    ck_assert_int_eq(buf_append(&outcome->result.output, buf_str(&result->output)), 0);
+    if (result->end == CHECKER_ANSWERED) {
+        ck_assert_int_eq(checker_answer_read(buf_str(&outcome->result.answer),
+                                 &outcome->result.said),
+                0);
+    }
+    outcome->is_done = true;
+}
+
+static void
+forget(struct checker_result *result)
+{
+    buf_fini(&result->answer);
+    buf_fini(&result->output);
+}
+
+static void
+run_job(const struct checker_job *job, struct checker_result *result)
+{
+    struct loop *loop;
+    struct checker *checker;
+    struct outcome outcome = { .is_done = false };
+    ck_assert_int_eq(loop_new(NULL, &loop), 0);
+    ck_assert_int_eq(checker_start(loop, job, keep, &outcome, &checker), 0);
+    while (!outcome.is_done) {
+        loop_turn(loop, true);
+    }
+    checker_free(checker);
+    loop_free(loop);
+    *result = outcome.result;
+}
+
+static struct checker_job
+make_job(char program[PATH_MAX], const char *init, const char *check, double seconds)
+{
+    const char *builddir = getenv("WEIR_BUILDDIR");
+    snprintf(program, PATH_MAX, "%s/weir", builddir == NULL ? "." : builddir);
+    return (struct checker_job){ .program = program,
+        .sources_fd = make_bundle(init, check),
+        .user = WEIR_STR("root"), /* the build may lie where nobody else may look */
+        .deadline_ns = (uint64_t)(seconds * 1e9) };
+}
+
 static void
 run(const char *init, const char *check, double seconds, struct checker_result *result)
 {
     char program[PATH_MAX];
-    const char *builddir = getenv("WEIR_BUILDDIR");
-    snprintf(program, sizeof(program), "%s/weir", builddir == NULL ? "." : builddir);
-    struct checker_job job = { .program = program,
-        .sources_fd = make_bundle(init, check),
-        .user = WEIR_STR("root"), /* the build may lie where nobody else may look */
-        .deadline_ns = (uint64_t)(seconds * 1e9) };
-    ck_assert_int_eq(checker_run(&job, result), 0);
+    struct checker_job job = make_job(program, init, check, seconds);
+    run_job(&job, result);
     close(job.sources_fd);
 }
 
@@ -99,7 +152,7 @@ START_TEST(outlives_whatever_modules_do)
         ck_assert_msg(strcmp(result.page.step, ends[_i].step) == 0, "%s: in \"%s\"",
                 ends[_i].why, result.page.step);
     }
-    checker_result_fini(&result);
+    forget(&result);
     ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1); /* no child is left */
 }
 END_TEST
@@ -112,25 +165,75 @@ START_TEST(ends_one_that_hangs_at_its_deadline)
     ck_assert_int_eq(result.end, CHECKER_HUNG);
     uint64_t took_ns = clock_monotonic_ns(clock_system()) - before_ns;
     ck_assert((double)took_ns < unit_slow(20) * 1e9);
-    checker_result_fini(&result);
+    forget(&result);
 }
 END_TEST
 
-START_TEST(gives_way_when_the_master_is_to_stop)
+static void
+never(void *context, const struct checker_result *result)
 {
-    struct checker_result result;
-    sigset_t stops;
-    int signo;
-    sigemptyset(&stops);
-    sigaddset(&stops, SIGTERM);
-    sigprocmask(SIG_BLOCK, &stops, NULL);
-    kill(getpid(), SIGTERM);
-    run("hang", "", unit_slow(20), &result);
-    ck_assert_int_eq(result.end, CHECKER_INTERRUPTED);
-    checker_result_fini(&result);
-    ck_assert_int_eq(sigwait(&stops, &signo), 0); /* it was left */
-    ck_assert_int_eq(signo, SIGTERM);
-    sigprocmask(SIG_UNBLOCK, &stops, NULL);
+    (void)context;
+    (void)result;
+    ck_abort_msg("done, though it was given up");
+}
+
+START_TEST(is_given_up_at_any_time)
+{
+    char program[PATH_MAX];
+    struct loop *loop;
+    struct checker *checker;
+    struct checker_job job = make_job(program, "hang", "", unit_slow(20));
+    ck_assert_int_eq(loop_new(NULL, &loop), 0);
+    ck_assert_int_eq(checker_start(loop, &job, never, NULL, &checker), 0);
+    loop_turn(loop, false);
+    checker_free(checker);
+    ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1); /* no child is left */
+    loop_turn(loop, false);
+    loop_free(loop);
+    close(job.sources_fd);
+}
+END_TEST
+
+/* By whoever waits for all of its children. */
+START_TEST(is_told_that_its_process_has_ended)
+{
+    char program[PATH_MAX];
+    struct loop *loop;
+    struct checker *checker;
+    struct outcome outcome = { .is_done = false };
+    struct checker_job job = make_job(program, "", "", unit_slow(20));
+    siginfo_t ended = { .si_pid = 0 };
+    ck_assert_int_eq(loop_new(NULL, &loop), 0);
+    ck_assert_int_eq(checker_start(loop, &job, keep, &outcome, &checker), 0);
+    ck_assert_int_eq(waitid(P_ALL, 0, &ended, WEXITED | WNOWAIT), 0);
+    ck_assert(!checker_reap(checker, ended.si_pid + 1));
+    ck_assert(checker_reap(checker, ended.si_pid));
+    ck_assert(outcome.is_done);
+    ck_assert_int_eq(outcome.result.end, CHECKER_ANSWERED);
+    ck_assert(!checker_reap(checker, ended.si_pid));
+    ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
+    checker_free(checker);
+    loop_free(loop);
+    forget(&outcome.result);
+    close(job.sources_fd);
+}
+END_TEST
+
+START_TEST(starts_whole_or_not_at_all)
+{
+    char program[PATH_MAX];
+    struct loop *loop;
+    struct checker_job job = make_job(program, "", "", unit_slow(20));
+    ck_assert_int_eq(loop_new(NULL, &loop), 0);
+    UNIT_EACH_ALLOCATION_FAILS({
+        struct checker *checker = NULL;
+        int r = checker_start(loop, &job, never, NULL, &checker);
+        ck_assert(r == 0 || r == -ENOMEM);
+        checker_free(checker);
+        ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
+    })
+    loop_free(loop);
+    close(job.sources_fd);
 }
 END_TEST
 
@@ -140,7 +243,7 @@ START_TEST(keeps_some_of_what_was_printed)
     run("abort", "", unit_slow(20), &result);
     struct weir_str output = buf_str(&result.output);
     ck_assert_ptr_nonnull(memmem(output.ptr, output.len, "I give up", 9));
-    checker_result_fini(&result);
+    forget(&result);
 }
 END_TEST
 
@@ -151,11 +254,11 @@ START_TEST(says_why_it_cannot_start)
         .sources_fd = make_bundle("", ""),
         .user = WEIR_STR("root"),
         .deadline_ns = 20 * NS_PER_S };
-    ck_assert_int_eq(checker_run(&job, &result), 0);
+    run_job(&job, &result);
     ck_assert_int_eq(result.end, CHECKER_REFUSED);
     ck_assert_int_eq(result.code, EXIT_SYSTEM);
     ck_assert_int_eq(result.page.error, ENOENT);
-    checker_result_fini(&result);
+    forget(&result);
     close(job.sources_fd);
 }
 END_TEST
@@ -191,7 +294,9 @@ add_tests(TCase *tests)
     tcase_set_timeout(tests, unit_slow(120));
     tcase_add_loop_test(tests, outlives_whatever_modules_do, 0, sizeof(ends) / sizeof(ends[0]));
     tcase_add_test(tests, ends_one_that_hangs_at_its_deadline);
-    tcase_add_test(tests, gives_way_when_the_master_is_to_stop);
+    tcase_add_test(tests, is_given_up_at_any_time);
+    tcase_add_test(tests, is_told_that_its_process_has_ended);
+    tcase_add_test(tests, starts_whole_or_not_at_all);
     tcase_add_test(tests, keeps_some_of_what_was_printed);
     tcase_add_test(tests, says_why_it_cannot_start);
     tcase_add_test(tests, believes_no_damaged_answer);
