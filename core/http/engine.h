@@ -55,6 +55,7 @@ struct carrier {
 
 struct engine_figures {
     uint64_t connections_opened, connections_closed;
+    uint64_t connections_active; /* of those that are open: a request is read or answered */
     uint64_t requests_begun, requests_ended;
     uint64_t requests_refused; /* heads that were answered with an error by the core */
     uint64_t requests_shed;    /* 503 since the budget of memory was used up */

@@ -156,8 +156,7 @@ close_conn(struct h1_conn *conn)
     struct engine *engine = conn->engine;
     enum request_end end = h1_end_of(conn->close_reason);
     bool was_reading_head = conn->state == H1_HEAD;
-    struct weir_request *request = conn->request;
-    conn->request = NULL;
+    struct weir_request *request = h1_take_request(conn);
     conn->state = H1_CLOSED;
 
     /* An answer that the client does not get whole must not look whole to it. */

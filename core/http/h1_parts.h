@@ -116,6 +116,16 @@ h1_now_ns(const struct h1_conn *conn)
     return loop_now_ns(conn->engine->loop);
 }
 
+/* The connection has no request in hand any more; NULL: it had none. */
+static inline struct weir_request *
+h1_take_request(struct h1_conn *conn)
+{
+    struct weir_request *request = conn->request;
+    conn->engine->figures.connections_active -= request != NULL;
+    conn->request = NULL;
+    return request;
+}
+
 /* h1.c: the only place that sets conn->state, but for the first and the last. */
 void h1_enter(struct h1_conn *conn, enum h1_state next);
 

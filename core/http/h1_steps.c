@@ -13,8 +13,7 @@ leave(struct h1_conn *conn, enum h1_close reason)
         conn->close_reason = reason;
     }
     if (conn->state == H1_HEAD) {
-        request_free(conn->request); /* nobody was told of it */
-        conn->request = NULL;
+        request_free(h1_take_request(conn)); /* nobody was told of it */
     }
     h1_enter(conn, H1_FINISH);
     return STEP_AGAIN;
@@ -128,6 +127,7 @@ h1_step_idle(struct turn *turn)
         conn->must_linger = true;
         return leave(conn, H1_CLOSE_NO_MEMORY);
     }
+    conn->engine->figures.connections_active++;
     conn->request->peer = conn->peer;
     conn->request->origin = conn->settings->origin;
     conn->request->ordinal = (uint32_t)++conn->requests;
@@ -191,13 +191,12 @@ static enum step_result
 cut_exchange(struct turn *turn)
 {
     struct h1_conn *conn = turn->conn;
-    struct weir_request *request = conn->request;
+    struct weir_request *request = h1_take_request(conn);
     conn->must_linger |= !request->in.ended || turn->input.len > 0 || h1_may_hold_more(turn);
     conn->is_cut = conn->is_last = true;
     if (conn->close_reason == H1_OPEN) {
         conn->close_reason = H1_CLOSE_BROKEN;
     }
-    conn->request = NULL;
     h1_enter(conn, H1_FINISH);
     h1_end_request(conn, request, conn->output.queued_bytes, h1_end_of(conn->close_reason));
     return STEP_AGAIN;
@@ -223,7 +222,7 @@ end_exchange(struct turn *turn)
     request->next = NULL;
     *conn->answered_end = request;
     conn->answered_end = &request->next;
-    conn->request = NULL;
+    h1_take_request(conn);
     conn->timeouts = request->timeouts;
     conn->since_ns = h1_now_ns(conn);
     if (conn->is_last) {

@@ -157,7 +157,9 @@ struct weir_request {
     bool is_gone;           /* the client left: nothing that is written arrives */
     uint16_t forced_status; /* not 0: the handler answers this, whatever it waits for */
     enum request_end end;
-    uint64_t head_read_ns;
+    uint64_t head_read_ns;     /* monotonic; 0: it was refused before */
+    uint64_t body_waited_ns;   /* that its answer waited for its body, before it began */
+    uint64_t queued_ns;        /* that work for it waited for a thread */
     uint64_t ended_ns;         /* monotonic; 0: it runs, or ends just now */
     struct weir_request *next; /* in a list of whoever holds it */
     uint64_t sent_at;          /* the transport's: where in its output the answer ends */

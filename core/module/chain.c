@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "module/hook_figures.h"
 #include "observe/flight.h"
 
 const char *
@@ -133,6 +134,7 @@ chain_compile(struct arena *arena, const struct chain_use *uses, uint16_t count,
             entries[at].state_at = uses[i].state_at;
             entries[at].use = i;
             entries[at].flight = flight_entry(uses[i].module->name, (unsigned)hook.on);
+            entries[at].calls = hook_figures_at(uses[i].module->name, hook.on);
             if (fill_entry(&entries[at], &hook) < 0) {
                 if (bad != NULL) {
                     *bad = &uses[i];

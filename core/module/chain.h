@@ -30,6 +30,7 @@ struct chain_entry {
     uint16_t use; /* index into chain->uses */
     uint8_t phase, stage;
     uint32_t flight; /* its entry in flight records (observe/flight.h) */
+    uint16_t calls;  /* its cells (module/hook_figures.h) */
 };
 
 _Static_assert(sizeof(struct chain_entry) <= 32, "two entries to a cache line");

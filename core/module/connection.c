@@ -15,6 +15,7 @@
 #include "base/budget.h"
 #include "event/loop.h"
 #include "module/course.h"
+#include "module/hook_figures.h"
 #include "module/wait.h"
 #include "observe/flight.h"
 #include "observe/log.h"
@@ -35,6 +36,7 @@ struct weir_connection {
     /* Changes. */
     const struct chain_entry *calling; /* the hook that runs; NULL: none */
     struct wait_slot *slot;            /* what an open hook waits in; NULL: none does */
+    uint64_t held_ns;                  /* since when; monotonic */
     uint16_t at;                       /* the next hook in the chain, or the one that waits */
     struct loop_task task;
     const char *reason; /* NULL until it has ended */
@@ -61,7 +63,23 @@ enter(struct weir_connection *connection, const struct chain_entry *entry,
             : wait_resume_connection(resumed, connection, entry->conf);
     flight_leave();
     connection->calling = NULL;
+    const struct course_map *map = connection->engine->handler_context;
+    hook_figures_count(map->calls != NULL ? map->calls : hook_figures_nowhere, entry->calls,
+            verdict);
     return verdict;
+}
+
+/* It waits no longer. */
+static struct wait_slot *
+take_slot(struct weir_connection *connection)
+{
+    struct wait_slot *slot = connection->slot;
+    const struct course_map *map = connection->engine->handler_context;
+    connection->slot = NULL;
+    hook_figures_observe_wait(map->hook_figures,
+            connection->hooks->chain->entries[connection->at].calls,
+            loop_now_ns(connection->engine->loop) - connection->held_ns);
+    return slot;
 }
 
 static void
@@ -72,9 +90,11 @@ abort_wait(struct weir_connection *connection)
     if (slot == NULL) {
         return;
     }
-    connection->slot = NULL;
+    take_slot(connection);
     connection->calling = entry;
+    flight_enter(entry->flight, NULL);
     wait_abort_connection(slot, connection, entry->conf);
+    flight_leave();
     connection->calling = NULL;
 }
 
@@ -124,9 +144,7 @@ on_task(struct loop_task *task)
 {
     struct weir_connection *connection = (struct weir_connection *)((char *)task -
             offsetof(struct weir_connection, task));
-    struct wait_slot *slot = connection->slot;
-    connection->slot = NULL;
-    enum h1_admission admission = ask(connection, slot);
+    enum h1_admission admission = ask(connection, take_slot(connection));
     if (admission != H1_HELD) {
         h1_conn_admit(connection->conn, admission);
     }
@@ -203,6 +221,7 @@ void
 connection_hold(struct weir_connection *connection, struct wait_slot *slot)
 {
     connection->slot = slot;
+    connection->held_ns = loop_now_ns(connection->engine->loop);
 }
 
 void

@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "module/course_parts.h"
 #include "module/figures.h"
+#include "module/hook_figures.h"
 #include "module/internal.h"
 #include "observe/flight.h"
 #include "observe/log.h"
@@ -39,11 +40,43 @@ enter_hook(struct weir_request *request, const struct chain_entry *entry)
     flight_enter(entry->flight, request);
 }
 
-static enum weir_verdict
-leave_hook(struct weir_request *request, enum weir_verdict verdict)
+static void
+leave_hook(struct weir_request *request)
 {
     flight_leave();
     course_of(request)->calling = NULL;
+}
+
+/* The cells of calls where this request's are counted. */
+static metric_cell *
+calls_of(const struct weir_request *request)
+{
+    metric_cell *calls = course_map_of(request)->calls;
+    return calls != NULL ? calls : hook_figures_nowhere;
+}
+
+static uint64_t
+clock_of(const struct weir_request *request)
+{
+    return clock_monotonic_ns(loop_clock(request->engine->loop));
+}
+
+/* One call, timed or not, and counted. */
+static enum weir_verdict
+call(struct weir_request *request, const struct chain_entry *entry, weir_request_fn *fn,
+        struct weir_filter *filter)
+{
+    bool is_timed = course_of(request)->is_timed;
+    uint64_t began_ns = is_timed ? clock_of(request) : 0;
+    enter_hook(request, entry);
+    enum weir_verdict verdict = fn != NULL ? fn(request, entry->conf)
+                                           : entry->filter(request, entry->conf, filter);
+    leave_hook(request);
+    if (is_timed) {
+        hook_figures_observe_call(course_map_of(request)->hook_figures, entry->calls,
+                clock_of(request) - began_ns);
+    }
+    hook_figures_count(calls_of(request), entry->calls, verdict);
     return verdict;
 }
 
@@ -52,8 +85,25 @@ course_call(struct weir_request *request, struct hook_wait *slot,
         const struct chain_entry *entry, weir_request_fn *fn)
 {
     course_of(request)->slot = slot;
-    enter_hook(request, entry);
-    return leave_hook(request, fn(request, entry->conf));
+    return call(request, entry, fn, NULL);
+}
+
+/* course_call_quiet() for a request whose calls are timed. */
+static enum weir_verdict
+call_timed(struct weir_request *request, struct hook_wait *slot, uint16_t *at, uint16_t end)
+{
+    const struct chain *chain = course_of(request)->chain;
+    uint32_t beginnings = request->reply.beginnings;
+    enum weir_verdict verdict = WEIR_NEXT;
+    for (; *at < end; ++*at) {
+        const struct chain_entry *entry = &chain->entries[*at];
+        verdict = course_call(request, slot, entry, entry->request);
+        if (verdict != WEIR_NEXT || slot->kind != HOOK_WAIT_NONE ||
+                request->reply.beginnings != beginnings) {
+            return verdict;
+        }
+    }
+    return verdict;
 }
 
 /* The same as course_call() for each, but goes in once, from hook to hook, and out once: this
@@ -70,6 +120,10 @@ course_call_quiet(struct weir_request *request, struct hook_wait *slot, uint16_t
     if (entry == last) {
         return verdict;
     }
+    if (course->is_timed) {
+        return call_timed(request, slot, at, end);
+    }
+    metric_cell *calls = calls_of(request);
     WEIR_ASSERT(course->calling == NULL);
     course->slot = slot;
     flight_begin(request);
@@ -79,8 +133,10 @@ course_call_quiet(struct weir_request *request, struct hook_wait *slot, uint16_t
         verdict = entry->request(request, entry->conf);
         uint32_t said = (uint32_t)slot->kind | (request->reply.beginnings ^ beginnings);
         if (verdict != WEIR_NEXT || said != 0) {
+            hook_figures_count(calls, entry->calls, verdict);
             break;
         }
+        metric_count(&calls[entry->calls]);
         entry++;
     } while (entry != last);
     flight_leave();
@@ -92,10 +148,8 @@ course_call_quiet(struct weir_request *request, struct hook_wait *slot, uint16_t
 enum weir_verdict
 course_call_filter(struct weir_request *request, struct weir_filter *filter)
 {
-    const struct chain_entry *entry = filter->entry;
     course_of(request)->slot = &filter->wait;
-    enter_hook(request, entry);
-    return leave_hook(request, entry->filter(request, entry->conf, filter));
+    return call(request, filter->entry, NULL, filter);
 }
 
 size_t

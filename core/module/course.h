@@ -18,9 +18,11 @@
 #include "http/engine.h"
 #include "http/request.h"
 #include "module/chain.h"
+#include "observe/metric.h"
 
 struct figures;
 struct generation;
+struct hook_figures;
 struct life_loop;
 struct pools;
 struct wait_table;
@@ -54,6 +56,8 @@ struct course_map {
     struct wait_table *waits;            /* borrowed; NULL: no hook can suspend */
     struct pools *pools;                 /* borrowed; NULL: no hook can offload */
     struct figures *figures;             /* borrowed; NULL: nothing is counted */
+    struct hook_figures *hook_figures;   /* borrowed; NULL: likewise, of hooks */
+    metric_cell *calls;                  /* borrowed; NULL: likewise, of their calls */
     struct life_loop *life;              /* borrowed; what modules keep for the loop */
     struct course_logs logs;
     struct weir_port *ports; /* those open on this loop (module/port.c) */

@@ -7,6 +7,7 @@
  * Any state ends in DONE when the core answers, or when the request ends.
  */
 #include "module/course_parts.h"
+#include "module/hook_figures.h"
 #include "observe/log.h"
 
 /* A hook that waits for what is there already is called again at once; so often, and it is at
@@ -26,7 +27,9 @@ course_stop_asking(struct weir_request *request)
 static void
 begin_server(struct weir_request *request, struct course *course)
 {
-    course->chain = course_map_of(request)->server(course_map_of(request), request);
+    const struct course_map *map = course_map_of(request);
+    course->is_timed = hook_figures_choose(map->hook_figures);
+    course->chain = map->server(map, request);
     if (request->refusal != HEAD_ACCEPTED) {
         course_answer(request, head_refusal_status(request->refusal));
         return;

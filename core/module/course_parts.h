@@ -45,6 +45,7 @@ struct course {
     enum asker_state asker, resumes_as;
     uint16_t ask_at, reply_at; /* entries of the chain */
     uint8_t stalls;            /* resumes in a row that found nothing changed */
+    bool is_timed;             /* calls of its hooks are (module/hook_figures.h) */
     bool is_late;              /* timeouts.request is over: reply-head hooks wait no more */
     bool is_replacing; /* the reply-head hook at reply_at has begun an answer of its own */
     struct hook_wait ask_wait, reply_wait;

@@ -7,7 +7,9 @@
  * and from each, course_cut() leads back to NONE.
  */
 #include "base/assert.h"
+#include "event/loop.h"
 #include "module/course_parts.h"
+#include "module/hook_figures.h"
 
 bool
 course_is_ripe(const struct weir_request *request, const struct hook_wait *slot)
@@ -26,11 +28,16 @@ course_is_ripe(const struct weir_request *request, const struct hook_wait *slot)
     return false;
 }
 
-/* Empties the slot. */
+/* Empties the slot. What an answer waits for its client to send is the client's time. */
 static struct hook_wait
-take(struct hook_wait *slot)
+take(struct weir_request *request, struct hook_wait *slot, const struct chain_entry *entry)
 {
     struct hook_wait taken = *slot;
+    uint64_t waited_ns = loop_now_ns(request->engine->loop) - taken.began_ns;
+    hook_figures_observe_wait(course_map_of(request)->hook_figures, entry->calls, waited_ns);
+    if (taken.kind == HOOK_WAIT_BODY && !request->reply.head_left) {
+        request->body_waited_ns += waited_ns;
+    }
     *slot = (struct hook_wait){ .kind = HOOK_WAIT_NONE };
     return taken;
 }
@@ -40,7 +47,7 @@ course_resume(struct weir_request *request, struct hook_wait *slot,
         const struct chain_entry *entry)
 {
     struct course *course = course_of(request);
-    struct hook_wait taken = take(slot);
+    struct hook_wait taken = take(request, slot, entry);
     course->awaited = taken.event;
     return course_call(request, slot, entry, taken.resume);
 }
@@ -50,7 +57,7 @@ course_cut(struct weir_request *request, struct hook_wait *slot,
         const struct chain_entry *entry)
 {
     struct course *course = course_of(request);
-    struct hook_wait taken = take(slot);
+    struct hook_wait taken = take(request, slot, entry);
     course->awaited = taken.event;
     if (taken.kind != HOOK_WAIT_EVENT) {
         if (request->end != REQUEST_RUNS) {
@@ -82,7 +89,7 @@ wait_for(struct weir_request *request, enum hook_wait_kind kind, weir_request_fn
         course->refused = course->calling;
         return WEIR_FAILED;
     }
-    *slot = (struct hook_wait){ kind, resume, event };
+    *slot = (struct hook_wait){ kind, resume, event, loop_now_ns(request->engine->loop) };
     return WEIR_PENDING;
 }
 

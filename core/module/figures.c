@@ -9,24 +9,59 @@
 #include "event/loop.h"
 #include "http/file_cache.h"
 #include "http/method.h"
+#include "module/hook_figures.h"
 
 #define RECENT 256u
+
+/* Where a request's time went: histograms, in this order. */
+enum part {
+    PART_ALL,
+    PART_READ,
+    PART_QUEUE,
+    PART_HANDLE,
+    PART_WRITE,
+    PART_COUNT
+};
+
+static const struct {
+    const char *name, *help;
+} parts[PART_COUNT] = {
+    [PART_ALL] = { "weir_http_request_duration_seconds",
+            "Time from a request's first byte to its answer's last" },
+    [PART_READ] = { "weir_http_request_read_duration_seconds",
+            "Time that a request's head took to come, and that its answer waited for its body" },
+    [PART_QUEUE] = { "weir_http_request_queue_duration_seconds",
+            "Time that work for a request waited for a thread" },
+    [PART_HANDLE] = { "weir_http_request_handle_duration_seconds",
+            "Time from a request's head to its answer's first byte, but for reading and queues" },
+    [PART_WRITE] = { "weir_http_request_write_duration_seconds",
+            "Time from an answer's first byte to its last" },
+};
 
 struct recent {
     const char *server, *route; /* compared, never followed */
     uint32_t what;              /* method and status; 0: free */
-    metric_cell *count, *duration;
+    metric_cell *count, *parts[PART_COUNT];
 };
+
+/* What is written where there is no room, and never read. */
+static metric_cell nowhere[METRIC_HISTOGRAM_CELLS];
+
+static metric_cell *
+or_nowhere(metric_cell *cells)
+{
+    return cells == NULL ? nowhere : cells;
+}
 
 // clang-format off
 /* id, type, name, help, value */
 #define ENGINE_FIGURES(X)                                                                        \
     X(COUNTER, "weir_connections_opened_total", "Connections that were accepted",                \
             f->connections_opened)                                                               \
-    X(COUNTER, "weir_connections_closed_total", "Connections that have ended",                   \
-            f->connections_closed)                                                               \
     X(GAUGE,   "weir_connections", "Open connections, idle ones included",                       \
             f->connections_opened - f->connections_closed)                                       \
+    X(GAUGE,   "weir_connections_active", "Open connections with a request in hand",             \
+            f->connections_active)                                                               \
     X(GAUGE,   "weir_http_requests_in_flight", "Requests that have begun and not ended",         \
             f->requests_begun - f->requests_ended)                                               \
     X(COUNTER, "weir_http_heads_refused_total", "Heads that were answered with an error by the " \
@@ -52,8 +87,10 @@ enum {
 struct figures {
     struct metric_shard *shard; /* borrowed */
     struct recent recent[RECENT];
-    metric_cell *ends[REQUEST_END_STOPPED + 1]; /* NULL: no room, or none yet */
-    metric_cell *engine[ENGINE_FIGURES_COUNT];  /* NULL: no room */
+    struct hook_figures *hooks; /* owned; NULL without memory */
+    metric_cell *ends[REQUEST_END_STOPPED + 1];
+    metric_cell *closes[H1_CLOSE_COUNT];
+    metric_cell *engine[ENGINE_FIGURES_COUNT];
 };
 
 static const struct {
@@ -65,6 +102,16 @@ static const struct {
 #undef X
 };
 
+static metric_cell *
+by_reason(struct metric_shard *shard, const char *name, const char *help, const char *reason)
+{
+    char labels[METRIC_LABELS_BYTES];
+    size_t len = 0;
+    metric_label(labels, &len, "reason", weir_str_from(reason));
+    return or_nowhere(
+            metric_series(shard, WEIR_METRIC_COUNTER, name, help, weir_str_make(labels, len)));
+}
+
 struct figures *
 figures_new(struct metric_shard *shard)
 {
@@ -74,16 +121,46 @@ figures_new(struct metric_shard *shard)
     }
     figures->shard = shard;
     for (unsigned i = 0; i < ENGINE_FIGURES_COUNT; i++) {
-        figures->engine[i] = metric_series(shard, engine_series[i].type, engine_series[i].name,
-                engine_series[i].help, weir_str_make(NULL, 0));
+        figures->engine[i] = or_nowhere(metric_series(shard, engine_series[i].type,
+                engine_series[i].name, engine_series[i].help, weir_str_make(NULL, 0)));
     }
+    for (unsigned end = REQUEST_RUNS + 1; end <= REQUEST_END_STOPPED; end++) {
+        figures->ends[end] = by_reason(shard, "weir_http_requests_ended_total",
+                "Requests that have ended, by how", request_end_label((enum request_end)end));
+    }
+    for (unsigned reason = H1_OPEN + 1; reason < H1_CLOSE_COUNT; reason++) {
+        figures->closes[reason] = by_reason(shard, "weir_connections_closed_total",
+                "Connections that have ended, by why", h1_close_label((enum h1_close)reason));
+    }
+    figures->hooks = hook_figures_new(shard);
     return figures;
 }
 
 void
 figures_free(struct figures *figures)
 {
-    free(figures);
+    if (figures != NULL) {
+        hook_figures_free(figures->hooks);
+        free(figures);
+    }
+}
+
+void
+figures_begin(struct figures *figures, struct course_map *map)
+{
+    map->figures = figures;
+    if (figures != NULL && figures->hooks != NULL) {
+        map->hook_figures = figures->hooks;
+        map->calls = hook_figures_calls(figures->hooks);
+    }
+}
+
+void
+figures_count_close(struct figures *figures, enum h1_close reason)
+{
+    if (figures != NULL) {
+        metric_count(figures->closes[reason]);
+    }
 }
 
 static struct weir_str
@@ -102,32 +179,48 @@ find_cells(struct figures *figures, const struct weir_request *request, unsigned
     size_t len = 0;
     metric_label(labels, &len, "server", request->server_name);
     metric_label(labels, &len, "route", request->route_name);
-    recent->duration = metric_series(figures->shard, WEIR_METRIC_HISTOGRAM,
-            "weir_http_request_duration_seconds",
-            "Time from a request's first byte to its answer's last",
-            weir_str_make(labels, len));
+    for (unsigned i = 0; i < PART_COUNT; i++) {
+        recent->parts[i] = or_nowhere(metric_series(figures->shard, WEIR_METRIC_HISTOGRAM,
+                parts[i].name, parts[i].help, weir_str_make(labels, len)));
+    }
     metric_label(labels, &len, "method", method_label(request));
     metric_label(labels, &len, "code",
             status == 0 ? WEIR_STR("none")
                         : weir_str_make(digits, num_format_u64(digits, status)));
-    recent->count = metric_series(figures->shard, WEIR_METRIC_COUNTER,
+    recent->count = or_nowhere(metric_series(figures->shard, WEIR_METRIC_COUNTER,
             "weir_http_requests_total", "Requests that have ended, by what was answered",
-            weir_str_make(labels, len));
+            weir_str_make(labels, len)));
 }
 
-static void
-count_end(struct figures *figures, enum request_end end)
+/* Of `whole` what is left takes at most as much as there is. */
+static uint64_t
+take(uint64_t *left, uint64_t ns)
 {
-    if (figures->ends[end] == NULL) {
-        char labels[METRIC_LABELS_BYTES];
-        size_t len = 0;
-        metric_label(labels, &len, "reason", weir_str_from(request_end_label(end)));
-        figures->ends[end] = metric_series(figures->shard, WEIR_METRIC_COUNTER,
-                "weir_http_requests_ended_total", "Requests that have ended, by how",
-                weir_str_make(labels, len));
-    }
-    if (figures->ends[end] != NULL) {
-        metric_add(figures->ends[end], 1);
+    uint64_t taken = ns < *left ? ns : *left;
+    *left -= taken;
+    return taken;
+}
+
+/* The parts make up the whole. */
+static void
+count_parts(const struct recent *recent, const struct weir_request *request)
+{
+    uint64_t now_ns = loop_now_ns(request->engine->loop), ns[PART_COUNT];
+    uint64_t left_ns = ns[PART_ALL] = now_ns - request->began_ns;
+    uint64_t left_at_ns = request->reply_left_ns;
+    ns[PART_WRITE] = left_at_ns == 0 ? 0 : take(&left_ns, now_ns - left_at_ns);
+    ns[PART_READ] = take(&left_ns,
+            request->head_read_ns == 0
+                    ? left_ns
+                    : request->head_read_ns - request->began_ns + request->body_waited_ns);
+    ns[PART_QUEUE] = take(&left_ns, request->queued_ns);
+    ns[PART_HANDLE] = left_ns;
+    for (unsigned i = 0; i < PART_COUNT; i++) {
+        if (ns[i] == 0) { /* most are, within one turn of the loop */
+            metric_count(&recent->parts[i][0]);
+        } else {
+            metric_observe_ns(WEIR_METRIC_HISTOGRAM, recent->parts[i], ns[i]);
+        }
     }
 }
 
@@ -150,14 +243,9 @@ figures_count_request(struct figures *figures, const struct weir_request *reques
         recent->server = request->server_name.ptr;
         find_cells(figures, request, status, recent);
     }
-    if (recent->count != NULL) {
-        metric_add(recent->count, 1);
-    }
-    if (recent->duration != NULL) {
-        metric_observe_ns(WEIR_METRIC_HISTOGRAM, recent->duration,
-                loop_now_ns(request->engine->loop) - request->began_ns);
-    }
-    count_end(figures, request->end);
+    metric_count(recent->count);
+    count_parts(recent, request);
+    metric_count(figures->ends[request->end]);
     figures_take_engine(figures, request->engine);
 }
 
@@ -169,14 +257,8 @@ figures_take_engine(struct figures *figures, const struct engine *engine)
     }
     const struct engine_figures *f = &engine->figures;
     const struct file_cache *files = engine->files;
-    const uint64_t values[] = {
-#define X(type, name, help, value) value,
-        ENGINE_FIGURES(X)
+    metric_cell **cell = figures->engine;
+#define X(type, name, help, value) metric_set(*cell++, value);
+    ENGINE_FIGURES(X)
 #undef X
-    };
-    for (unsigned i = 0; i < ENGINE_FIGURES_COUNT; i++) {
-        if (figures->engine[i] != NULL) {
-            metric_set(figures->engine[i], values[i]);
-        }
-    }
 }

@@ -5,7 +5,9 @@
 #ifndef WEIR_MODULE_FIGURES_H
 #define WEIR_MODULE_FIGURES_H
 
+#include "http/h1.h"
 #include "http/request.h"
+#include "module/course.h"
 #include "observe/metric.h"
 
 struct figures;
@@ -13,6 +15,12 @@ struct figures;
 /* NULL without memory or without a shard: then nothing is counted. */
 struct figures *figures_new(struct metric_shard *shard);
 void figures_free(struct figures *figures); /* NULL: nothing; the shard keeps what it has */
+
+/* From now on the loop whose map this is counts in them. */
+void figures_begin(struct figures *figures, struct course_map *map);
+
+/* A connection has ended, be it one that was never served. NULL: nothing. */
+void figures_count_close(struct figures *figures, enum h1_close reason);
 
 /* A request has ended, and its log hooks are about to be asked. NULL: nothing. */
 void figures_count_request(struct figures *figures, const struct weir_request *request);

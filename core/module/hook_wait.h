@@ -20,6 +20,7 @@ struct hook_wait {
     enum hook_wait_kind kind;
     weir_request_fn *resume;   /* in the hook's place */
     struct course_wait *event; /* borrowed: what HOOK_WAIT_EVENT waits for */
+    uint64_t began_ns;         /* monotonic */
 };
 
 #endif

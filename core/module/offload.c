@@ -79,7 +79,10 @@ on_task_back(struct pool_task *task, enum pool_outcome outcome)
     offload->is_back = true;
     if (offload->request == NULL) {
         free_offload(offload);
-    } else if (!offload->is_ripe) {
+        return;
+    }
+    offload->request->queued_ns += task->waited_ns;
+    if (!offload->is_ripe) {
         timer_cancel(&offload->timer);
         offload->is_ripe = true;
         offload->how = wake_of(outcome);

@@ -57,6 +57,7 @@ on_closed(void *context, const struct addr_ip *peer, enum h1_close reason)
 {
     struct entrance *entrance = context;
     entrance->connections--;
+    figures_count_close(entrance->loop->counted, reason);
     if (entrance->is_full) {
         entrance->is_full = false;
         pause_doors(entrance, false);
@@ -384,7 +385,7 @@ worker_loop_init(struct worker_loop *loop, const struct worker_loop_settings *se
                     loop->index);
         }
     }
-    loop->map.figures = loop->counted;
+    figures_begin(loop->counted, &loop->map);
     r = engine_init(&loop->engine, loop->loop, generation_handler(settings->generation),
             &loop->map);
     loop->engine.files = loop->files;

@@ -2,19 +2,23 @@
 /* What hooks cost that have nothing to say: a file of 1 KiB, served so many times on a memory
  * stream through so many of them.
  *
- *     hooks HOOKS REQUESTS
+ *     hooks HOOKS REQUESTS [counted]
  *
- * Says how often memory was allocated while it did; a profiler that counts instructions says
- * the rest, as a difference of two runs (tests/integration/test_costs.py). */
+ * With `counted` everything is counted that a worker counts (core/module/figures.h). Says how
+ * often memory was allocated while it did; a profiler that counts instructions says the rest,
+ * as a difference of two runs (tests/integration/test_costs.py). */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <weir/module.h>
 
+#include "module/figures.h"
 #include "static.h"
 #include "support/failalloc.h"
 #include "support/file_rig.h"
+#include "support/metric_rig.h"
 #include "support/unit.h"
 
 #define GET         "GET /1k.bin HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -69,8 +73,8 @@ ask(struct file_rig *files)
 int
 main(int argc, char **argv)
 {
-    if (argc != 3) {
-        fprintf(stderr, "usage: hooks HOOKS REQUESTS\n");
+    if (argc < 3 || argc > 4 || (argc == 4 && strcmp(argv[3], "counted") != 0)) {
+        fprintf(stderr, "usage: hooks HOOKS REQUESTS [counted]\n");
         return EXIT_FAILURE;
     }
     uint32_t count = number(argv[1], sizeof(hooks) / sizeof(hooks[0]));
@@ -91,6 +95,16 @@ main(int argc, char **argv)
     struct file_rig files;
     file_rig_init_with(&files, handlers, confs, 2, 0);
 
+    struct metric_pages *master = NULL, *worker = NULL;
+    struct figures *figures = NULL;
+    if (argc == 4) {
+        ck_assert_int_eq(metric_new(&master), 0);
+        worker = metric_rig_worker(master, &files, 1);
+        figures = figures_new(metric_take(worker));
+        ck_assert_ptr_nonnull(figures);
+        figures_begin(figures, &files.rig.map);
+    }
+
     rig_connect(&files.rig);
     memory_stream_reserve(&files.rig.stream, ANSWER_ROOM);
     /* Once everything is in the cache, by a thread where the kernel lacks openat2() (it does
@@ -107,6 +121,9 @@ main(int argc, char **argv)
     printf("allocations: %ju\n", (uintmax_t)(failalloc_count() - before));
 
     file_rig_fini(&files);
+    figures_free(figures);
+    metric_free(worker);
+    metric_free(master);
     handlers[1].conf_close(&conf);
     tree_fini(&tree);
     return EXIT_SUCCESS;

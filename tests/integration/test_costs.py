@@ -128,26 +128,49 @@ def test_a_small_answer_through_six_hooks_allocates_nothing():
     assert done.stdout == "allocations: 0\n"
 
 
-def instructions(folder, hooks, requests):
+@needs_program
+def test_counting_allocates_nothing():
+    done = subprocess.run([PROGRAM, str(HOOKS), "500", "counted"], capture_output=True, text=True, check=True)
+    assert done.stdout == "allocations: 0\n"
+
+
+def instructions(folder, hooks, requests, *counted):
     """User instructions of the whole run."""
     out = folder / f"callgrind.{hooks}.{requests}"
-    subprocess.run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", PROGRAM, str(hooks), str(requests)],
-                   capture_output=True, check=True)
+    subprocess.run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", PROGRAM, str(hooks), str(requests),
+                    *counted], capture_output=True, check=True)
     return int(re.search(r"^(?:totals|summary): (\d+)", out.read_text(), re.M).group(1))
 
 
-@needs_program
-@pytest.mark.skipif(shutil.which("valgrind") is None, reason="no valgrind")
-@pytest.mark.skipif(is_instrumented(), reason="valgrind does not run with sanitizers")
-def test_six_hooks_with_nothing_to_say_cost_at_most_150_instructions(tmp_path):
+def each(folder, hooks, *counted):
+    """User instructions of one request."""
     few, many = 200, 1200
+    return (instructions(folder, hooks, many, *counted) - instructions(folder, hooks, few, *counted)) / (many - few)
 
-    def each(hooks):
-        return (instructions(tmp_path, hooks, many) - instructions(tmp_path, hooks, few)) / (many - few)
 
-    without = each(0)
+needs_valgrind = [needs_program, pytest.mark.skipif(shutil.which("valgrind") is None, reason="no valgrind"),
+                  pytest.mark.skipif(is_instrumented(), reason="valgrind does not run with sanitizers")]
+
+
+def counts_instructions(test):
+    for mark in needs_valgrind:
+        test = mark(test)
+    return test
+
+
+@counts_instructions
+def test_six_hooks_with_nothing_to_say_cost_at_most_150_instructions(tmp_path):
+    without = each(tmp_path, 0)
     assert 1000 < without < 20000  # it did serve
-    assert each(HOOKS) - without <= 150
+    assert each(tmp_path, HOOKS) - without <= 150
+
+
+@counts_instructions
+def test_metrics_cost_at_most_5_percent_of_a_small_answer(tmp_path):
+    """With them, and what they count of hooks: the clock of this program costs next to nothing."""
+    without = each(tmp_path, HOOKS)
+    counted = each(tmp_path, HOOKS, "counted")
+    assert without < counted <= without * 1.05
 
 
 # --- memory

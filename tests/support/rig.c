@@ -363,6 +363,7 @@ rig_fini(struct rig *rig)
     ck_assert_ptr_null(rig->engine.carriers);
     ck_assert_uint_eq(figures->connections_opened, figures->connections_closed);
     ck_assert_uint_eq(figures->requests_begun, figures->requests_ended);
+    ck_assert_uint_eq(figures->connections_active, 0);
     engine_fini(&rig->engine);
     arena_reset(&rig->arena);
     loop_free(rig->loop);

@@ -22,7 +22,7 @@ counting_init(struct counting *counting)
     counting->worker = metric_rig_worker(counting->master, counting, 2);
     counting->figures = figures_new(metric_take(counting->worker));
     ck_assert_ptr_nonnull(counting->figures);
-    counting->rig.map.figures = counting->figures;
+    figures_begin(counting->figures, &counting->rig.map);
 }
 
 static void
@@ -100,6 +100,68 @@ START_TEST(counts_clients_that_leave_and_forgets_them)
 }
 END_TEST
 
+static uint64_t
+part_ns(struct counting *counting, const char *part)
+{
+    char name[80];
+    snprintf(name, sizeof(name), "weir_http_request_%sduration_seconds", part);
+    return metric_rig_read(counting->master, name, "server=\"\",route=\"\"").found.sum_ns;
+}
+
+START_TEST(tells_where_the_time_of_a_request_went)
+{
+    struct counting counting;
+    counting_init(&counting);
+    struct rig *rig = &counting.rig;
+    rig_connect(rig);
+    rig_send(rig, WEIR_STR("POST /echo HTTP/1.1\r\n"));
+    rig_pass(rig, 0.95); /* the head comes slowly */
+    rig_send(rig, WEIR_STR("Host: a\r\nContent-Length: 2\r\n\r\n"));
+    rig_pass(rig, 1.95); /* and so does the body */
+    rig_send(rig, WEIR_STR("a"));
+    rig_pass(rig, 3.95); /* which the answer follows */
+    rig_send(rig, WEIR_STR("b"));
+    ck_assert_uint_eq(part_ns(&counting, "read_"), 30 * 100 * NS_PER_MS);
+    ck_assert_uint_eq(part_ns(&counting, "write_"), 40 * 100 * NS_PER_MS);
+    ck_assert_uint_eq(part_ns(&counting, "queue_"), 0);
+    ck_assert_uint_eq(part_ns(&counting, "handle_"), 0);
+    ck_assert_uint_eq(part_ns(&counting, ""), 70 * 100 * NS_PER_MS);
+    counting_fini(&counting);
+}
+END_TEST
+
+START_TEST(active_connections_are_those_with_a_request)
+{
+    struct counting counting;
+    counting_init(&counting);
+    rig_connect(&counting.rig);
+    ck_assert_uint_eq(figure(&counting, "weir_connections_active", ""), 0);
+    rig_send(&counting.rig, WEIR_STR("GET /he"));
+    ck_assert_uint_eq(figure(&counting, "weir_connections_active", ""), 1);
+    rig_send(&counting.rig, WEIR_STR("llo HTTP/1.1\r\nHost: a\r\n\r\n"));
+    ck_assert_uint_eq(figure(&counting, "weir_connections_active", ""), 0);
+    ck_assert_uint_eq(figure(&counting, "weir_connections", ""), 1);
+    ask(&counting, WEIR_STR("GET /sho"));
+    memory_stream_reset(&counting.rig.stream);
+    rig_settle(&counting.rig);
+    ck_assert_uint_eq(figure(&counting, "weir_connections_active", ""), 0);
+    counting_fini(&counting);
+}
+END_TEST
+
+START_TEST(counts_connections_by_why_they_ended)
+{
+    struct counting counting;
+    counting_init(&counting);
+    figures_count_close(counting.figures, H1_CLOSE_IDLE);
+    figures_count_close(counting.figures, H1_CLOSE_IDLE);
+    ck_assert_uint_eq(figure(&counting, "weir_connections_closed_total", "reason=\"idle\""), 2);
+    ck_assert_uint_eq(figure(&counting, "weir_connections_closed_total", "reason=\"client\""),
+            0);
+    counting_fini(&counting);
+}
+END_TEST
+
 START_TEST(no_client_makes_series_by_inventing_methods)
 {
     struct counting counting;
@@ -138,6 +200,9 @@ add_tests(TCase *tests)
 {
     tcase_add_test(tests, counts_each_request_once_by_its_answer);
     tcase_add_test(tests, counts_clients_that_leave_and_forgets_them);
+    tcase_add_test(tests, tells_where_the_time_of_a_request_went);
+    tcase_add_test(tests, active_connections_are_those_with_a_request);
+    tcase_add_test(tests, counts_connections_by_why_they_ended);
     tcase_add_test(tests, no_client_makes_series_by_inventing_methods);
     tcase_add_test(tests, counts_many_requests_of_one_connection_and_survives_a_lack_of_memory);
 }
