@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <link.h>
+#include <sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -439,6 +440,36 @@ loader_is_installed(const char *name)
     char path[PATH_MAX];
     return find_registered(name) != NULL ||
             (installed_path(name, path) && access(path, F_OK) == 0);
+}
+
+int
+loader_verify(const char *name, const char *path, struct weir_str sha256,
+        struct loader_mistake *mistake)
+{
+    char own_path[PATH_MAX], sum[SHA256_DIGEST_STRING_LENGTH], note[128];
+    memset(mistake, 0, sizeof(*mistake));
+    if (path == NULL && find_registered(name) != NULL) {
+        return refuse(mistake, "leave \"sha256\" out", "",
+                "it is part of the program, not a file");
+    }
+    if (path == NULL) {
+        if (!installed_path(name, own_path)) {
+            return -ENOENT;
+        }
+        path = own_path;
+    }
+    if (SHA256File(path, sum) == NULL) {
+        int error = errno;
+        return error == ENOENT
+                ? -ENOENT
+                : refuse(mistake, "", strerror(error), "\"%s\" cannot be read", path);
+    }
+    if (weir_str_eq_icase(sha256, weir_str_from(sum))) {
+        return 0;
+    }
+    snprintf(note, sizeof(note), "its sum is %s", sum);
+    return refuse(mistake, "install the file that was meant, or correct the sum", note,
+            "\"%s\" is not the file that \"sha256\" names", path);
 }
 
 int

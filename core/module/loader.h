@@ -28,6 +28,13 @@ WEIR_MUST_USE int loader_register(const struct weir_module *module,
 WEIR_MUST_USE int loader_open(const char *name, const char *path,
         const struct weir_module **out, struct loader_mistake *mistake);
 
+/* Compares the file that loader_open(name, path) would load with `sha256`, 64 hexadecimal
+ * digits of either case. Call it before: what a file may do when it is loaded cannot be undone.
+ * Returns 0; -ENOENT when there is no such file; -EINVAL and *mistake when it is another file,
+ * or the module is part of the program. */
+WEIR_MUST_USE int loader_verify(const char *name, const char *path, struct weir_str sha256,
+        struct loader_mistake *mistake);
+
 /* Called before a module is given control while the configuration is read, and after it came
  * back (`module` NULL): what ends the process in between is its doing. `step` is "load", "init"
  * or "conf_check". NULL: nobody is told. */

@@ -106,7 +106,7 @@ static const struct weir_option control[] = {
 static const struct weir_option module[] = {
     NEEDED("name", "Name of the module: NAME.so in the module directory"),
     ANY("path", "File of the module, instead"),
-    LATER("sha256", "a later version checks sums of modules"),
+    ANY("sha256", "SHA-256 of the file, in hexadecimal: no other is loaded"),
     ANY("options", "The module's own, for the whole process"),
     ANY("defaults", "Outermost layer of each use of its handlers"),
     LATER("on_crash", "a later version brings policies for crashing modules"),

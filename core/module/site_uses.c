@@ -3,6 +3,7 @@
  * a known entry reconfigures or removes it in its place; anything else goes to the end. */
 #include "module/site_uses.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -250,6 +251,59 @@ report_refused(struct uses_builder *uses, const struct config_value *at,
     }
 }
 
+/* The key `path` of a declaration, resolved, into `path`; *value NULL: the entry has none. */
+static bool
+read_path(struct uses_builder *uses, const struct config_value *entry,
+        const struct config_value **value, char *path, size_t bytes)
+{
+    *value = config_find_name(entry, "path");
+    if (*value == NULL || (*value)->kind == CONFIG_NULL) {
+        *value = NULL;
+        return true;
+    }
+    struct weir_str text;
+    if (!schema_expect_string(uses->schema, *value, "\"path\"", &text)) {
+        return false;
+    }
+    struct weir_str resolved = resolve_path(uses->schema->arena, (*value)->place.source, text);
+    if (resolved.ptr == NULL) {
+        uses->schema->no_memory = true;
+        return false;
+    }
+    if (weir_str_to_path(resolved, path, bytes) < 0) {
+        config_mistake(uses->schema->diagnostics, DIAGNOSTIC_VALUE_FORM, *value,
+                "this path is too long");
+        return false;
+    }
+    return true;
+}
+
+/* The key `sha256` likewise. */
+static bool
+read_sum(struct uses_builder *uses, const struct config_value *entry,
+        const struct config_value **value, struct weir_str *sum)
+{
+    *value = config_find_name(entry, "sha256");
+    if (*value == NULL || (*value)->kind == CONFIG_NULL) {
+        *value = NULL;
+        return true;
+    }
+    if (!schema_expect_string(uses->schema, *value, "\"sha256\"", sum)) {
+        return false;
+    }
+    size_t digits = 0;
+    while (digits < sum->len && isxdigit((unsigned char)sum->ptr[digits])) {
+        digits++;
+    }
+    if (digits != sum->len || digits != 64) {
+        struct diagnostic *d = config_mistake(uses->schema->diagnostics, DIAGNOSTIC_VALUE_FORM,
+                *value, "this is no SHA-256: 64 hexadecimal digits");
+        diagnostic_hint(d, "sha256sum FILE prints it");
+        return false;
+    }
+    return true;
+}
+
 static bool
 declare_module(struct uses_builder *uses, const struct config_value *entry,
         const struct config_value *name_at, struct map *seen, struct site_module *out)
@@ -271,26 +325,19 @@ declare_module(struct uses_builder *uses, const struct config_value *entry,
         return false;
     }
     set(uses, seen, name, name_at);
-    const struct config_value *path_at = config_find_name(entry, "path");
-    bool has_path = path_at != NULL && path_at->kind != CONFIG_NULL;
-    if (has_path) {
-        struct weir_str text;
-        if (!schema_expect_string(uses->schema, path_at, "\"path\"", &text)) {
-            return false;
-        }
-        struct weir_str resolved = resolve_path(uses->schema->arena, path_at->place.source,
-                text);
-        if (resolved.ptr == NULL) {
-            uses->schema->no_memory = true;
-            return false;
-        }
-        if (weir_str_to_path(resolved, path, sizeof(path)) < 0) {
-            config_mistake(uses->schema->diagnostics, DIAGNOSTIC_VALUE_FORM, path_at,
-                    "this path is too long");
-            return false;
-        }
+    const struct config_value *path_at, *sum_at;
+    struct weir_str sum;
+    if (!read_path(uses, entry, &path_at, path, sizeof(path)) ||
+            !read_sum(uses, entry, &sum_at, &sum)) {
+        return false;
     }
-    int r = loader_open(name.ptr, has_path ? path : NULL, &out->module, &mistake);
+    const char *file = path_at == NULL ? NULL : path;
+    int r = sum_at == NULL ? 0 : loader_verify(name.ptr, file, sum, &mistake);
+    const struct config_value *wrong_at = sum_at;
+    if (r == 0) {
+        r = loader_open(name.ptr, file, &out->module, &mistake);
+        wrong_at = file == NULL ? name_at : path_at;
+    }
     if (r == 0) {
         out->where = name_at;
         return true;
@@ -298,14 +345,14 @@ declare_module(struct uses_builder *uses, const struct config_value *entry,
     set(uses, &uses->missing, name, name_at);
     if (r == -ENOMEM) {
         uses->schema->no_memory = true;
-    } else if (r == -ENOENT && has_path) {
+    } else if (r == -ENOENT && file != NULL) {
         struct diagnostic *d = config_mistake(uses->schema->diagnostics,
                 DIAGNOSTIC_MODULE_UNKNOWN, path_at, "there is no file \"%s\"", path);
         diagnostic_note(d, "module \"%.*s\"", cut(name), name.ptr);
     } else if (r == -ENOENT) {
         report_missing(uses, name_at, name);
     } else {
-        report_refused(uses, has_path ? path_at : name_at, &mistake);
+        report_refused(uses, wrong_at, &mistake);
     }
     return false;
 }

@@ -2,6 +2,7 @@
 """weir check, weir explain and weir schema (F1, F110 to F113, F115): forms, exit codes, and a schema that
 agrees with the check."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -153,6 +154,29 @@ def test_a_file_that_is_not_there_is_a_mistake_of_configuration(tmp_path):
     done = weir("check", "-c", tmp_path / "none.json")
     assert done.returncode == 78
     assert "E0101" in done.stderr and "No such file" in done.stderr
+
+
+@pytest.mark.parametrize("change", [str, str.upper])
+def test_a_module_whose_sum_is_right_is_loaded(write, change):
+    """CONFIG.md: `sha256` of an entry of `modules`."""
+    file = Path(os.environ.get("WEIR_MODULE_DIR", f"{os.environ['WEIR_BUILDDIR']}/modules/.libs"), "respond.so")
+    sum = change(hashlib.sha256(file.read_bytes()).hexdigest())
+    for entry in ({"name": "respond", "sha256": sum}, {"name": "respond", "path": str(file), "sha256": sum}):
+        assert weir("check", "-c", write(config(modules=[entry]))).returncode == 0
+
+
+@pytest.mark.parametrize("entry, says", [
+    ({"name": "respond", "sha256": "0" * 64}, ["E0205", 'respond.so" is not the file that "sha256" names', "its sum is "]),
+    ({"name": "respond", "sha256": "0" * 63}, ["E0305", "64 hexadecimal digits", "sha256sum FILE prints it"]),
+    ({"name": "respond", "sha256": "x" * 64}, ["E0305"]),
+    ({"name": "respond", "sha256": 5}, ["E0301"]),
+    ({"name": "nothing", "sha256": "0" * 64}, ["E0202", 'module "nothing" is not installed']),
+    ({"name": "respond", "path": "/", "sha256": "0" * 64}, ["E0205", '"/" cannot be read']),
+], ids=str)
+def test_a_module_with_another_sum_is_not_loaded(write, entry, says):
+    done = weir("check", "-c", write(config(modules=[entry])))
+    assert done.returncode == 78
+    assert all(text in done.stderr for text in says), done.stderr
 
 
 def test_a_question_is_answered(write):
