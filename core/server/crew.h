@@ -6,10 +6,12 @@
  *                     +--------- it died --------------+-------------------------------+
  *                                   \-- of a crew that serves: another after a while
  *
- *     the crew:   STARTING --all ready--> READY --crew_go()--> OPENING --all slots open-->
- * SERVING |                     |                     |                           |
- *                     +--one failed---------+-----none is left----+ FAILED      crew_drain() +-
- * DRAINING
+ *     the crew:   STARTING --all ready--> READY --crew_go()--> OPENING --all accept--> SERVING
+ *                     |                     |                    |                       |
+ *                     |                     |                    +----- crew_drain() ----+
+ *                     +----- one died ------+---- none left -----+                       |
+ *                                                                |                       |
+ *                                                              FAILED                DRAINING
  *
  * Each slot (one event loop of one worker) has its own socket of every TCP address. Whoever
  * serves accepts from its own slots and from those that have nobody. Thread: the master's. */
