@@ -77,6 +77,44 @@ def test_prometheus_reads_it_without_complaint(weir, raw):
     assert result.returncode == 0 and result.stderr == "" and result.stdout == "", result
 
 
+def negotiated(raw, weir, accept):
+    with raw(weir) as connection:
+        fields = "" if accept is None else f"Accept: {accept}\r\n"
+        answer = connection.send(get("/metrics", fields=fields)).read()
+    assert answer.status == 200
+    return answer.field("Content-Type").partition(";")[0], answer.body.decode()
+
+
+TEXT, OPEN = "text/plain", "application/openmetrics-text"
+
+
+@pytest.mark.parametrize("accept,wanted", [
+    (None, TEXT), ("*/*", TEXT), ("text/html", TEXT), (OPEN, OPEN), (OPEN + ";q=0", TEXT),
+    # As Prometheus asks.
+    ("application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,"
+     "text/plain;version=1.0.0;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1", OPEN),
+    (f"{TEXT}, {OPEN};q=0.9", TEXT)])
+def test_the_client_chooses_the_format(weir, raw, accept, wanted):
+    kind, text = negotiated(raw, weir(measured()), accept)
+    assert kind == wanted
+    if wanted == OPEN:
+        assert text.endswith("\n# EOF\n")
+        assert "# TYPE weir_http_requests_ended counter\n" in text
+        assert re.search(r"^weir_http_requests_ended_total\{", text, re.M)
+        assert not re.search(r"^# TYPE \w+_total ", text, re.M)
+    else:
+        assert "# EOF" not in text and "# TYPE weir_http_requests_ended_total counter\n" in text
+
+
+@pytest.mark.parametrize("option,wanted", [("prometheus", TEXT), ("openmetrics", OPEN)])
+def test_or_the_configuration_does(weir, raw, option, wanted):
+    document = measured()
+    document["servers"][0]["routes"][3]["handle"] = {"metrics": option}
+    running = weir(document)
+    for accept in (TEXT, OPEN):
+        assert negotiated(raw, running, accept)[0] == wanted
+
+
 def test_counts_what_clients_count_and_gauges_return_to_zero(weir, raw):
     running = weir(measured())
     kinds = []
