@@ -3,7 +3,6 @@
  * a known entry reconfigures or removes it in its place; anything else goes to the end. */
 #include "module/site_uses.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -292,7 +291,8 @@ read_sum(struct uses_builder *uses, const struct config_value *entry,
         return false;
     }
     size_t digits = 0;
-    while (digits < sum->len && isxdigit((unsigned char)sum->ptr[digits])) {
+    while (digits < sum->len && sum->ptr[digits] != '\0' &&
+            strchr("0123456789abcdefABCDEF", sum->ptr[digits]) != NULL) {
         digits++;
     }
     if (digits != sum->len || digits != 64) {
