@@ -19,17 +19,9 @@ static const char *const settled[] = { "static", "proxy", "asgi", "wsgi", "respo
     "headers", "access_log", "error_pages", "metrics", "access", "rate_limit", "accel",
     "compress" };
 
-/* A handler of a declared module. */
-struct declared {
-    const struct weir_module *module;
-    const struct weir_handler *handler;
-    const struct config_value *defaults; /* the module entry's, for this handler; NULL: none */
-    const struct config_value *where;    /* the module's entry */
-};
-
 /* One entry as written. */
 struct entry {
-    const struct declared *declared;
+    const struct uses_declared *declared;
     struct weir_str name;
     const struct config_value *options; /* an object; NULL: none given */
     const struct config_value *where;   /* the handler's key, or the name */
@@ -66,348 +58,26 @@ uses_fini(struct uses_builder *uses)
     free(uses->made);
 }
 
-static void *
-allocate(struct uses_builder *uses, size_t count, size_t bytes)
+void *
+uses_allocate(struct uses_builder *uses, size_t count, size_t bytes)
 {
     void *memory = arena_array(uses->schema->arena, count, bytes);
     uses->schema->no_memory |= memory == NULL;
     return memory;
 }
 
-static void
-set(struct uses_builder *uses, struct map *map, struct weir_str key, const void *value)
+void
+uses_set(struct uses_builder *uses, struct map *map, struct weir_str key, const void *value)
 {
     if (map_set(map, key, (void *)(uintptr_t)value) < 0) {
         uses->schema->no_memory = true;
     }
 }
 
-static int
-cut(struct weir_str text)
+int
+uses_cut(struct weir_str text)
 {
     return (int)(text.len < 100 ? text.len : 100);
-}
-
-/* Modules */
-
-/* The nearest installed name; the names offered live only while they are offered. */
-struct nearest {
-    struct suggestion suggestion;
-    char best[65];
-};
-
-static void
-offer_name(void *context, const char *name)
-{
-    struct nearest *nearest = context;
-    size_t before = nearest->suggestion.distance;
-    suggestion_offer(&nearest->suggestion, weir_str_from(name));
-    if (nearest->suggestion.distance < before) {
-        snprintf(nearest->best, sizeof(nearest->best), "%s", name);
-        nearest->suggestion.best = weir_str_from(nearest->best);
-    }
-}
-
-static void
-report_missing(struct uses_builder *uses, const struct config_value *at, struct weir_str name)
-{
-    if (site_is_settled_handler(name)) {
-        struct diagnostic *d = config_mistake(uses->schema->diagnostics,
-                DIAGNOSTIC_MODULE_NOT_IN_BUILD, at, "module \"%.*s\" is not in this build",
-                cut(name), name.ptr);
-        diagnostic_note(d, "there is no %.*s.so in %s", cut(name), name.ptr,
-                loader_directory());
-        return;
-    }
-    struct nearest nearest = { .best = "" };
-    suggestion_init(&nearest.suggestion, name);
-    if (loader_names(offer_name, &nearest) < 0) {
-        uses->schema->no_memory = true;
-    }
-    struct diagnostic *d = config_mistake(uses->schema->diagnostics, DIAGNOSTIC_MODULE_UNKNOWN,
-            at, "module \"%.*s\" is not installed", cut(name), name.ptr);
-    diagnostic_note(d, "there is no %.*s.so in %s", cut(name), name.ptr, loader_directory());
-    suggestion_hint(&nearest.suggestion, d);
-}
-
-static const struct config_value *
-handler_defaults(struct uses_builder *uses, const struct weir_module *module,
-        const struct weir_handler *handler, const struct config_value *defaults)
-{
-    if (defaults == NULL || defaults->kind != CONFIG_OBJECT) {
-        return NULL;
-    }
-    /* Of a module with one handler they are that handler's; of several, each by its name. */
-    if (module->handlers.count != 1) {
-        defaults = config_find_name(defaults, handler->name);
-        if (defaults == NULL || defaults->kind == CONFIG_NULL ||
-                !schema_expect_object(uses->schema, defaults, "defaults of a handler")) {
-            return NULL;
-        }
-    }
-    schema_check(uses->schema, &handler->options, defaults);
-    return defaults;
-}
-
-static void
-check_defaults(struct uses_builder *uses, const struct weir_module *module,
-        const struct config_value *defaults)
-{
-    if (defaults == NULL || defaults->kind == CONFIG_NULL ||
-            !schema_expect_object(uses->schema, defaults, "\"defaults\" of a module") ||
-            module->handlers.count == 1) {
-        return;
-    }
-    for (uint32_t i = 0; i < defaults->count; i++) {
-        struct weir_str key = defaults->members[i].key;
-        bool is_known = config_is_note(key);
-        for (size_t j = 0; j < module->handlers.count; j++) {
-            is_known = is_known ||
-                    weir_str_eq(key, weir_str_from(module->handlers.items[j].name));
-        }
-        if (!is_known) {
-            struct diagnostic *d = config_key_mistake(uses->schema->diagnostics,
-                    DIAGNOSTIC_KEY_UNKNOWN, defaults->members[i].value,
-                    "module \"%s\" has no handler \"%.*s\"", module->name, cut(key), key.ptr);
-            diagnostic_note(d, "the defaults of several handlers stand under their names");
-        }
-    }
-}
-
-static void
-declare_handlers(struct uses_builder *uses, const struct weir_module *module,
-        const struct config_value *where, const struct config_value *defaults)
-{
-    check_defaults(uses, module, defaults);
-    for (size_t i = 0; i < module->handlers.count; i++) {
-        const struct weir_handler *handler = &module->handlers.items[i];
-        struct weir_str name = weir_str_from(handler->name);
-        const struct declared *other = map_find(&uses->handlers, name);
-        if (other != NULL) {
-            struct diagnostic *d = config_mistake(uses->schema->diagnostics,
-                    DIAGNOSTIC_HANDLER_TWICE, where,
-                    "modules \"%s\" and \"%s\" both provide the handler \"%s\"",
-                    other->module->name, module->name, handler->name);
-            diagnostic_other(d, &other->where->place, "declared here");
-            continue;
-        }
-        struct declared *declared = allocate(uses, 1, sizeof(*declared));
-        if (declared == NULL) {
-            return;
-        }
-        *declared = (struct declared){ module, handler,
-            handler_defaults(uses, module, handler, defaults), where };
-        set(uses, &uses->handlers, name, declared);
-    }
-}
-
-/* Fills the module's own options and lets it see them. */
-static void
-declare_options(struct uses_builder *uses, const struct config_value *where,
-        const struct config_value *options, struct site_module *out)
-{
-    const struct weir_module *module = out->module;
-    size_t before = diagnostics_reports(uses->schema->diagnostics);
-    if (options != NULL && options->kind == CONFIG_NULL) {
-        options = NULL;
-    }
-    if (options != NULL &&
-            !schema_expect_object(uses->schema, options, "\"options\" of a module")) {
-        return;
-    }
-    void *conf = allocate(uses, 1, module->options.conf_bytes + 1);
-    if (conf == NULL) {
-        return;
-    }
-    schema_fill(uses->schema, &module->options, options, where, conf);
-    out->options = module->options.count == 0 ? NULL : conf;
-    out->given = options;
-    if (diagnostics_reports(uses->schema->diagnostics) > before || uses->schema->no_memory) {
-        return;
-    }
-    struct weir_conf_report report = { .diagnostics = uses->schema->diagnostics,
-        .options = &module->options,
-        .object = options,
-        .where = where,
-        .who = module->name };
-    int r = loader_init(module, out->options, &report);
-    if (r < 0 && !report.has_failed) {
-        struct diagnostic *d = config_mistake(uses->schema->diagnostics, DIAGNOSTIC_MODULE_SAYS,
-                where, "module \"%s\" cannot start", module->name);
-        diagnostic_note(d, "%s", strerrordesc_np(-r) == NULL ? "" : strerrordesc_np(-r));
-    }
-}
-
-static void
-report_refused(struct uses_builder *uses, const struct config_value *at,
-        const struct loader_mistake *mistake)
-{
-    struct diagnostic *d = config_mistake(uses->schema->diagnostics, DIAGNOSTIC_MODULE_REFUSED,
-            at, "%s", mistake->message);
-    diagnostic_note(d, "%s", mistake->note);
-    if (mistake->hint[0] != '\0') {
-        diagnostic_hint(d, "%s", mistake->hint);
-    }
-}
-
-/* The key `path` of a declaration, resolved, into `path`; *value NULL: the entry has none. */
-static bool
-read_path(struct uses_builder *uses, const struct config_value *entry,
-        const struct config_value **value, char *path, size_t bytes)
-{
-    *value = config_find_name(entry, "path");
-    if (*value == NULL || (*value)->kind == CONFIG_NULL) {
-        *value = NULL;
-        return true;
-    }
-    struct weir_str text;
-    if (!schema_expect_string(uses->schema, *value, "\"path\"", &text)) {
-        return false;
-    }
-    struct weir_str resolved = resolve_path(uses->schema->arena, (*value)->place.source, text);
-    if (resolved.ptr == NULL) {
-        uses->schema->no_memory = true;
-        return false;
-    }
-    if (weir_str_to_path(resolved, path, bytes) < 0) {
-        config_mistake(uses->schema->diagnostics, DIAGNOSTIC_VALUE_FORM, *value,
-                "this path is too long");
-        return false;
-    }
-    return true;
-}
-
-/* The key `sha256` likewise. */
-static bool
-read_sum(struct uses_builder *uses, const struct config_value *entry,
-        const struct config_value **value, struct weir_str *sum)
-{
-    *value = config_find_name(entry, "sha256");
-    if (*value == NULL || (*value)->kind == CONFIG_NULL) {
-        *value = NULL;
-        return true;
-    }
-    if (!schema_expect_string(uses->schema, *value, "\"sha256\"", sum)) {
-        return false;
-    }
-    size_t digits = 0;
-    while (digits < sum->len && sum->ptr[digits] != '\0' &&
-            strchr("0123456789abcdefABCDEF", sum->ptr[digits]) != NULL) {
-        digits++;
-    }
-    if (digits != sum->len || digits != 64) {
-        struct diagnostic *d = config_mistake(uses->schema->diagnostics, DIAGNOSTIC_VALUE_FORM,
-                *value, "this is no SHA-256: 64 hexadecimal digits");
-        diagnostic_hint(d, "sha256sum FILE prints it");
-        return false;
-    }
-    return true;
-}
-
-static bool
-declare_module(struct uses_builder *uses, const struct config_value *entry,
-        const struct config_value *name_at, struct map *seen, struct site_module *out)
-{
-    struct weir_str name = name_at->string;
-    struct loader_mistake mistake;
-    char path[4096];
-    const struct config_value *first = map_find(seen, name);
-    if (!loader_is_name(name)) {
-        struct diagnostic *d = config_mistake(uses->schema->diagnostics, DIAGNOSTIC_NAME_FORM,
-                name_at, "\"%.*s\" is no name of a module", cut(name), name.ptr);
-        diagnostic_note(d, "letters, digits, _ and -; files go under \"path\"");
-        return false;
-    }
-    if (first != NULL) {
-        struct diagnostic *d = config_mistake(uses->schema->diagnostics, DIAGNOSTIC_NAME_TWICE,
-                name_at, "module \"%.*s\" is declared twice", cut(name), name.ptr);
-        diagnostic_other(d, &first->place, "first declared here");
-        return false;
-    }
-    set(uses, seen, name, name_at);
-    const struct config_value *path_at, *sum_at;
-    struct weir_str sum;
-    if (!read_path(uses, entry, &path_at, path, sizeof(path)) ||
-            !read_sum(uses, entry, &sum_at, &sum)) {
-        return false;
-    }
-    const char *file = path_at == NULL ? NULL : path;
-    int r = sum_at == NULL ? 0 : loader_verify(name.ptr, file, sum, &mistake);
-    const struct config_value *wrong_at = sum_at;
-    if (r == 0) {
-        r = loader_open(name.ptr, file, &out->module, &mistake);
-        wrong_at = file == NULL ? name_at : path_at;
-    }
-    if (r == 0) {
-        out->where = name_at;
-        return true;
-    }
-    set(uses, &uses->missing, name, name_at);
-    if (r == -ENOMEM) {
-        uses->schema->no_memory = true;
-    } else if (r == -ENOENT && file != NULL) {
-        struct diagnostic *d = config_mistake(uses->schema->diagnostics,
-                DIAGNOSTIC_MODULE_UNKNOWN, path_at, "there is no file \"%s\"", path);
-        diagnostic_note(d, "module \"%.*s\"", cut(name), name.ptr);
-    } else if (r == -ENOENT) {
-        report_missing(uses, name_at, name);
-    } else {
-        report_refused(uses, wrong_at, &mistake);
-    }
-    return false;
-}
-
-static void
-declare_entry(struct uses_builder *uses, const struct config_value *entry, struct map *seen,
-        struct site_module *modules, size_t *count)
-{
-    const struct config_value *name_at = entry;
-    const struct config_value *options = NULL, *defaults = NULL;
-    struct weir_str name;
-    if (entry->kind == CONFIG_OBJECT) {
-        schema_check_keys(uses->schema, &site_module_options, entry);
-        name_at = config_find_name(entry, "name");
-        options = config_find_name(entry, "options");
-        defaults = config_find_name(entry, "defaults");
-        if (name_at == NULL) {
-            struct diagnostic *d = config_mistake(uses->schema->diagnostics,
-                    DIAGNOSTIC_REQUIRED, entry, "\"name\" is missing");
-            diagnostic_note(d, "a module has a name");
-            return;
-        }
-    }
-    if (!schema_expect_string(uses->schema, name_at, "the name of a module", &name)) {
-        return;
-    }
-    struct site_module *module = &modules[*count];
-    if (declare_module(uses, entry, name_at, seen, module)) {
-        (*count)++;
-        declare_options(uses, name_at, options, module);
-        declare_handlers(uses, module->module, name_at, defaults);
-    }
-}
-
-void
-uses_declare(struct uses_builder *uses, struct site *site)
-{
-    const struct config_value *modules = config_find_name(site->document, "modules");
-    if (modules == NULL || modules->kind == CONFIG_NULL) {
-        return;
-    }
-    if (modules->kind != CONFIG_LIST) {
-        config_mistake(uses->schema->diagnostics, DIAGNOSTIC_TYPE, modules,
-                "\"modules\" is a list, this is %s", config_kind_text(modules->kind));
-        return;
-    }
-    uses->modules = modules;
-    struct site_module *made = allocate(uses, modules->count, sizeof(*made));
-    struct map seen;
-    map_init(&seen);
-    for (uint32_t i = 0; made != NULL && i < modules->count && !uses->schema->no_memory; i++) {
-        declare_entry(uses, modules->items[i], &seen, made, &site->modules_count);
-    }
-    map_fini(&seen);
-    site->modules = made;
 }
 
 /* Entries */
@@ -420,7 +90,8 @@ report_unknown(struct uses_builder *uses, const struct config_value *at, struct 
     struct suggestion suggestion;
     suggestion_init(&suggestion, name);
     struct diagnostic *d = config_key_mistake(uses->schema->diagnostics,
-            DIAGNOSTIC_HANDLER_UNKNOWN, at, "unknown handler \"%.*s\"", cut(name), name.ptr);
+            DIAGNOSTIC_HANDLER_UNKNOWN, at, "unknown handler \"%.*s\"", uses_cut(name),
+            name.ptr);
     diagnostic_note(d, "no declared module provides this");
     for (uint32_t i = 0; uses->modules != NULL && i < uses->modules->count; i++) {
         const struct config_value *entry = uses->modules->items[i];
@@ -430,7 +101,7 @@ report_unknown(struct uses_builder *uses, const struct config_value *at, struct 
         if (name_at != NULL && name_at->kind == CONFIG_STRING && len < sizeof(all)) {
             suggestion_offer(&suggestion, name_at->string);
             len += (size_t)snprintf(all + len, sizeof(all) - len, "%s%.*s",
-                    len == 0 ? "" : ", ", cut(name_at->string), name_at->string.ptr);
+                    len == 0 ? "" : ", ", uses_cut(name_at->string), name_at->string.ptr);
         }
     }
     for (const struct map_entry *e = NULL; (e = map_next(&uses->handlers, e)) != NULL;) {
@@ -441,10 +112,10 @@ report_unknown(struct uses_builder *uses, const struct config_value *at, struct 
 }
 
 /* The declared handler of that name; NULL after a report, now or when it was declared. */
-static const struct declared *
+static const struct uses_declared *
 find_handler(struct uses_builder *uses, const struct config_value *at, struct weir_str name)
 {
-    const struct declared *found = map_find(&uses->handlers, name);
+    const struct uses_declared *found = map_find(&uses->handlers, name);
     if (found != NULL || map_find(&uses->missing, name) != NULL) {
         return found;
     }
@@ -457,17 +128,17 @@ find_handler(struct uses_builder *uses, const struct config_value *at, struct we
     }
     struct diagnostic *d = config_key_mistake(uses->schema->diagnostics,
             is_installed ? DIAGNOSTIC_MODULE_UNDECLARED : DIAGNOSTIC_MODULE_NOT_IN_BUILD, at,
-            "%s \"%.*s\" is not %s", is_installed ? "module" : "handler", cut(name), name.ptr,
-            is_installed ? "declared" : "in this build");
+            "%s \"%.*s\" is not %s", is_installed ? "module" : "handler", uses_cut(name),
+            name.ptr, is_installed ? "declared" : "in this build");
     if (!is_installed) {
         diagnostic_note(d, "a later version brings it");
     } else if (uses->modules != NULL) {
-        diagnostic_hint(d, "add \"%.*s\" to \"modules\"", cut(name), name.ptr);
+        diagnostic_hint(d, "add \"%.*s\" to \"modules\"", uses_cut(name), name.ptr);
         struct config_place place = uses->modules->place;
         place.length = place.length == 0 ? 0 : 1;
         diagnostic_other(d, &place, "the modules declared");
     } else {
-        diagnostic_hint(d, "add \"modules\": [\"%.*s\"]", cut(name), name.ptr);
+        diagnostic_hint(d, "add \"modules\": [\"%.*s\"]", uses_cut(name), name.ptr);
     }
     return NULL;
 }
@@ -517,7 +188,7 @@ read_as(struct uses_builder *uses, const struct config_value *value, struct entr
     }
     if (!loader_is_name(name)) {
         struct diagnostic *d = config_mistake(uses->schema->diagnostics, DIAGNOSTIC_NAME_FORM,
-                value, "\"%.*s\" is no name", cut(name), name.ptr);
+                value, "\"%.*s\" is no name", uses_cut(name), name.ptr);
         diagnostic_note(d, "letters, digits, _ and -; at most 64");
         return false;
     }
@@ -576,7 +247,7 @@ read_entry(struct uses_builder *uses, const struct config_value *value, struct e
     *out = (struct entry){ .where = value };
     if (value->kind == CONFIG_STRING) {
         /* Its place is its own, not that of the key "use" or "handle" before it. */
-        struct config_value *where = allocate(uses, 1, sizeof(*where));
+        struct config_value *where = uses_allocate(uses, 1, sizeof(*where));
         if (where == NULL) {
             return false;
         }
@@ -724,7 +395,7 @@ add_use(struct uses_builder *uses, struct summing *sum, const struct entry *entr
             .merged = schema_merge(uses->schema, options, entry->declared->defaults,
                     entry->options) };
         /* Its handler is in `conf`, for which a placeholder stands until uses_finish(). */
-        struct site_conf *pending = allocate(uses, 1, sizeof(*pending));
+        struct site_conf *pending = uses_allocate(uses, 1, sizeof(*pending));
         if (pending == NULL) {
             sum->count--;
             return;
@@ -747,7 +418,7 @@ add_use(struct uses_builder *uses, struct summing *sum, const struct entry *entr
     sum->mentions[i] = entry->where;
     use->final_at = entry->final_at;
     if (entry->options != NULL) {
-        struct site_conf *pending = allocate(uses, 1, sizeof(*pending));
+        struct site_conf *pending = uses_allocate(uses, 1, sizeof(*pending));
         if (pending == NULL) {
             return;
         }
@@ -772,7 +443,7 @@ uses_apply(struct uses_builder *uses, const struct config_value *use, enum uses_
         return;
     }
     size_t room = list->count + (entries == NULL ? 0 : entries->count) + 1;
-    struct summing sum = { .items = allocate(uses, room, sizeof(*sum.items)),
+    struct summing sum = { .items = uses_allocate(uses, room, sizeof(*sum.items)),
         .count = list->count,
         .mentions = calloc(room, sizeof(*sum.mentions)) };
     if (entries == NULL || sum.items == NULL || sum.mentions == NULL) {
@@ -797,7 +468,7 @@ uses_apply(struct uses_builder *uses, const struct config_value *use, enum uses_
 void
 uses_keep_connection(struct uses_builder *uses, struct site_uses *list)
 {
-    struct site_use *kept = allocate(uses, list->count, sizeof(*kept));
+    struct site_use *kept = uses_allocate(uses, list->count, sizeof(*kept));
     size_t count = 0;
     for (size_t i = 0; kept != NULL && i < list->count; i++) {
         if ((phases_of(list->items[i].conf->handler) & CONNECTION_PHASES) != 0) {
@@ -831,8 +502,8 @@ fill_conf(struct uses_builder *uses, const struct weir_module *module,
         const struct weir_handler *handler, const struct config_value *merged,
         const struct config_value *where)
 {
-    struct site_conf *conf = allocate(uses, 1, sizeof(*conf));
-    void *filled = allocate(uses, 1, handler->options.conf_bytes + 1);
+    struct site_conf *conf = uses_allocate(uses, 1, sizeof(*conf));
+    void *filled = uses_allocate(uses, 1, handler->options.conf_bytes + 1);
     if (conf == NULL || filled == NULL) {
         return NULL;
     }
@@ -880,7 +551,7 @@ intern(struct uses_builder *uses, const struct weir_module *module,
             uses->schema->no_memory = true;
             conf = NULL;
         } else if (r == 0) {
-            set(uses, &uses->confs, key, conf);
+            uses_set(uses, &uses->confs, key, conf);
         }
     }
     buf_fini(&text);
@@ -897,7 +568,7 @@ uses_finish(struct uses_builder *uses, struct site_uses *list)
     if (is_finished) {
         return;
     }
-    struct site_use *items = allocate(uses, list->count, sizeof(*items));
+    struct site_use *items = uses_allocate(uses, list->count, sizeof(*items));
     for (size_t i = 0; items != NULL && i < list->count && !uses->schema->no_memory; i++) {
         items[i] = list->items[i];
         if (items[i].conf->conf == NULL) {
@@ -921,7 +592,7 @@ uses_handle(struct uses_builder *uses, const struct config_value *handle, struct
         return;
     }
     size_t room = entries == NULL ? 0 : entries->count;
-    struct summing sum = { .items = allocate(uses, room + 1, sizeof(*sum.items)),
+    struct summing sum = { .items = uses_allocate(uses, room + 1, sizeof(*sum.items)),
         .mentions = calloc(room + 1, sizeof(*sum.mentions)) };
     if (entries == NULL || sum.items == NULL || sum.mentions == NULL) {
         uses->schema->no_memory = true;
@@ -957,7 +628,7 @@ uses_handle(struct uses_builder *uses, const struct config_value *handle, struct
 void
 uses_collect(struct uses_builder *uses, struct site *site)
 {
-    struct site_conf **confs = allocate(uses, uses->made_count, sizeof(*confs));
+    struct site_conf **confs = uses_allocate(uses, uses->made_count, sizeof(*confs));
     if (confs != NULL && uses->made_count > 0) {
         memcpy(confs, uses->made, uses->made_count * sizeof(*confs));
     }

@@ -9,6 +9,14 @@
 #include "config/schema.h"
 #include "module/site.h"
 
+/* A handler of a declared module. */
+struct uses_declared {
+    const struct weir_module *module;
+    const struct weir_handler *handler;
+    const struct config_value *defaults; /* the module entry's, for this handler; NULL: none */
+    const struct config_value *where;    /* the module's entry */
+};
+
 /* Where a `use` list stands; later ones see fewer phases. */
 enum uses_level {
     USES_LISTENER, /* defaults and listeners: all phases */
@@ -28,6 +36,14 @@ struct uses_builder {
 
 void uses_init(struct uses_builder *uses, struct schema *schema);
 void uses_fini(struct uses_builder *uses);
+
+/* For site_uses.c and site_modules.c: zeroed memory of the configuration's, an entry of one of
+ * the maps, and how much of a text a message shows. Without memory the schema says so in the
+ * end. */
+void *uses_allocate(struct uses_builder *uses, size_t count, size_t bytes);
+void uses_set(struct uses_builder *uses, struct map *map, struct weir_str key,
+        const void *value);
+int uses_cut(struct weir_str text);
 
 /* Loads what `modules` declares, fills the modules' own options into site->modules. */
 void uses_declare(struct uses_builder *uses, struct site *site);
