@@ -2,6 +2,7 @@
 #include "http/file_root.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -80,6 +81,11 @@ weir_root_open(struct weir_str path, const struct weir_root_settings *settings,
     int r = weir_str_to_path(path, root->path, path.len + 1);
     if (r == 0) {
         r = root_look(root, NULL, FILE_WAY_WALK, true, &root->dir);
+    }
+    /* Better known now than by 404 for each file. */
+    if (r == 0 && faccessat(AT_FDCWD, root->path, X_OK, AT_EACCESS) == -1) {
+        r = -errno;
+        root_dir_unref(root->dir);
     }
     if (r < 0) {
         free(root);

@@ -3,6 +3,7 @@
  * several threads and processes do not mix. */
 #include "observe/log.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -12,6 +13,9 @@
 #include <unistd.h>
 
 #define LINE_BYTES 2048
+
+/* Of a log that cannot be written, at the most. */
+#define TELL_EVERY_S 60
 
 static _Atomic int log_fd = STDERR_FILENO;
 static _Atomic int level_now = LOG_INFO;
@@ -145,6 +149,28 @@ put_head(char *line, enum log_level level, bool is_json)
     return head < 0 ? 0 : (size_t)head;
 }
 
+/* A log that cannot be written is not worth failing for, but worth knowing about: now and then
+ * why, and the line itself each time. */
+static void
+write_elsewhere(const char *line, size_t bytes, int error)
+{
+    static _Atomic(time_t) told_s;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    time_t before_s = atomic_load_explicit(&told_s, memory_order_relaxed);
+    if ((before_s == 0 || now.tv_sec - before_s >= TELL_EVERY_S) &&
+            atomic_compare_exchange_strong_explicit(&told_s, &before_s, now.tv_sec,
+                    memory_order_relaxed, memory_order_relaxed)) {
+        char why[256];
+        int len = snprintf(why, sizeof(why),
+                "weir[%d] error: the error log cannot be written: %s; until it can, its lines "
+                "come here\n",
+                (int)getpid(), strerrordesc_np(error));
+        (void)!write(STDERR_FILENO, why, (size_t)len);
+    }
+    (void)!write(STDERR_FILENO, line, bytes);
+}
+
 static void WEIR_PRINTF(2, 0) write_line(enum log_level level, const char *format, va_list args)
 {
     char text[LINE_BYTES], line[LINE_BYTES];
@@ -163,9 +189,11 @@ static void WEIR_PRINTF(2, 0) write_line(enum log_level level, const char *forma
         at += escape(line + at, sizeof(line) - at - 1, text, text_len);
     }
     line[at++] = '\n';
-    /* A log that cannot be written is not worth failing for. */
-    ssize_t ignored = write(atomic_load_explicit(&log_fd, memory_order_relaxed), line, at);
-    (void)ignored;
+    int fd = atomic_load_explicit(&log_fd, memory_order_relaxed);
+    ssize_t n = write(fd, line, at);
+    if (n != (ssize_t)at && fd != STDERR_FILENO) {
+        write_elsewhere(line, at, n == -1 ? errno : ENOSPC);
+    }
 }
 
 void

@@ -87,6 +87,7 @@ struct crew_worker {
     struct channel_figures figures;
     bool is_counted;      /* it was lent shards for its figures */
     unsigned shards_sent; /* of everybody's, to be read */
+    struct buf report;    /* what it said is wrong with the configuration, while starting */
     struct crew_worker *next;
 };
 
@@ -108,13 +109,13 @@ struct crew {
     struct crew_worker *workers; /* owned */
     struct crew_slot *slots;     /* owned */
     unsigned slot_count;
-    struct buf report;          /* what workers said was wrong, while starting */
-    char failure[768];          /* why it failed, where no report says it; "": unknown */
-    int exit_code;              /* of the first that failed */
-    bool is_paused;             /* WINCH: it accepts no more */
-    uint64_t restarts;          /* workers that died and were replaced */
-    unsigned quick_deaths;      /* in a row */
-    unsigned *sent;             /* owned; by address: sockets that workers have */
+    struct buf report;     /* of the worker that failed first; else of one: all say the same */
+    char failure[768];     /* why it failed, where no report says it; "": unknown */
+    int exit_code;         /* of the first that failed */
+    bool is_paused;        /* WINCH: it accepts no more */
+    uint64_t restarts;     /* workers that died and were replaced */
+    unsigned quick_deaths; /* in a row */
+    unsigned *sent;        /* owned; by address: sockets that workers have */
     struct timer restart_timer; /* starts what is missing */
     struct timer assign_timer;  /* offers slots again that nobody could take */
     struct timer empty_timer;   /* tells that it is empty, where nobody's end does */

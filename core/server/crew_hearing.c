@@ -136,6 +136,9 @@ take_ready(struct crew_worker *worker)
     }
     worker->state = CREW_WORKER_READY;
     crew_worker_limit(worker, CLOCK_NEVER);
+    if (buf_str(&crew->report).len == 0) {
+        crew_take_report(worker);
+    }
     if (crew_is_accepting(crew)) {
         join_in(worker);
     } else {
@@ -147,11 +150,10 @@ void
 crew_on_message(void *context, const struct channel_message *message)
 {
     struct crew_worker *worker = context;
-    struct crew *crew = worker->crew;
     switch (message->type) {
     case CHANNEL_REPORT:
         if (worker->state == CREW_WORKER_STARTING) {
-            int r = buf_append(&crew->report, weir_str_make(message->body, message->bytes));
+            int r = buf_append(&worker->report, weir_str_make(message->body, message->bytes));
             (void)r; /* a report that does not fit is cut */
         }
         return;

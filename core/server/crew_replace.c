@@ -138,13 +138,14 @@ on_death_while_serving(struct crew *crew, const struct crew_worker *worker, int 
 }
 
 static void
-on_death_while_starting(struct crew *crew, const struct crew_worker *worker, int status)
+on_death_while_starting(struct crew *crew, struct crew_worker *worker, int status)
 {
     if (crew->state == CREW_FAILED) {
         return;
     }
     bool has_code = WIFEXITED(status) && WEXITSTATUS(status) != EXIT_OK;
     crew->exit_code = has_code ? WEXITSTATUS(status) : EXIT_RUNTIME;
+    crew_take_report(worker);
     char text[CREW_END_BYTES];
     crew_worker_describe_end(worker, status, text, sizeof(text));
     snprintf(crew->failure, sizeof(crew->failure),

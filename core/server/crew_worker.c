@@ -23,9 +23,11 @@
 #include "server/crew_hearing.h"
 #include "server/environment.h"
 #include "server/exit.h"
+#include "server/hint.h"
 #include "server/privileges.h"
 
 #define DESCRIPTION_BYTES 512
+#define REPORT_MAX_BYTES  (1u << 20)
 
 /* How long after its deadline a worker that should have ended is killed. */
 #define KILL_AFTER_NS (3 * NS_PER_S)
@@ -273,6 +275,7 @@ crew_worker_start(struct crew *crew, unsigned index)
     pid_t master = getpid();
     worker->crew = crew;
     worker->index = index;
+    buf_init(&worker->report, REPORT_MAX_BYTES);
     timer_init(&worker->limit, crew->master->loop, on_limit);
     r = timer_set(&worker->limit, CLOCK_NEVER);
     if (r < 0) {
@@ -311,9 +314,17 @@ fail:
         close(ends[1]);
     }
     crew_worker_free(worker);
-    log_error("worker %u (generation %u) cannot be started: %s", index, crew->number,
-            strerror(-r));
+    log_error("worker %u (generation %u) cannot be started: %s%s", index, crew->number,
+            strerror(-r), hint_of(-r));
     return EXIT_SYSTEM;
+}
+
+void
+crew_take_report(struct crew_worker *worker)
+{
+    struct buf *report = &worker->crew->report;
+    buf_consume(report, buf_str(report).len);
+    (void)!buf_append(report, buf_str(&worker->report)); /* without memory it is lost */
 }
 
 /* ---- its end ----------------------------------------------------------------------------- */
@@ -363,5 +374,6 @@ crew_worker_free(struct crew_worker *worker)
     }
     channel_free(worker->channel);
     flight_free(worker->flight);
+    buf_fini(&worker->report);
     free(worker);
 }

@@ -32,6 +32,9 @@ void crew_worker_limit(struct crew_worker *worker, uint64_t ns);
 /* It ends now, by itself. */
 void crew_worker_stop(struct crew_worker *worker);
 
+/* What it said is wrong is what is wrong with the crew. */
+void crew_take_report(struct crew_worker *worker);
+
 /* It accepts no more, and ends with what it has. */
 void crew_worker_drain(struct crew_worker *worker, bool is_stop);
 

@@ -10,6 +10,7 @@
 
 #include "observe/log.h"
 #include "server/exit.h"
+#include "server/hint.h"
 
 struct log_file {
     char *path; /* owned */
@@ -71,11 +72,8 @@ refuse(struct weir_str path, int error)
     case EROFS:
         hint = "; whoever starts the server has to be allowed to write there";
         break;
-    case EMFILE:
-    case ENFILE:
-        hint = "; raise the limit of open descriptors (LimitNOFILE or ulimit -n)";
-        break;
     default:
+        hint = hint_of(error);
         break;
     }
     log_error("log file %.*s: %s%s", WEIR_STR_ARG(path), strerror(error), hint);

@@ -13,6 +13,7 @@
 #include "observe/log.h"
 #include "server/exit.h"
 #include "server/generations.h"
+#include "server/hint.h"
 #include "server/log_files.h"
 
 #define REPORT_MAX_BYTES (4u << 20)
@@ -200,12 +201,13 @@ start(struct master *master)
     master->sockets = sockets_new();
     master->log_files = log_files_new();
     if (r < 0 || master->sockets == NULL || master->log_files == NULL) {
-        log_error("the event loop cannot be made: %s", strerror(r < 0 ? -r : ENOMEM));
+        r = r < 0 ? r : -ENOMEM;
+        log_error("the event loop cannot be made: %s%s", strerror(-r), hint_of(-r));
         return EXIT_SYSTEM;
     }
     r = metric_new(&master->metrics);
     if (r < 0) {
-        log_warn("no memory for figures, nothing is counted: %s", strerror(-r));
+        log_warn("no memory for figures, nothing is counted: %s%s", strerror(-r), hint_of(-r));
     }
     master->started_ns = loop_now_ns(master->loop);
     master->crew_master = (struct crew_master){

@@ -15,6 +15,7 @@
 #include "config/intake.h"
 #include "server/checker.h"
 #include "server/exit.h"
+#include "server/hint.h"
 #include "server/privileges.h"
 
 #define ARENA_MAX_BYTES ((size_t)512 << 20)
@@ -203,8 +204,9 @@ report_text(struct diagnostics *diagnostics, bool color, struct buf *report)
 static int
 report_system(struct buf *report, int r)
 {
-    (void)!buf_printf(report, "weir: the configuration cannot be checked: %s\n",
-            r == -EPROTO ? "the checker's answer does not fit the text" : strerrordesc_np(-r));
+    (void)!buf_printf(report, "weir: the configuration cannot be checked: %s%s\n",
+            r == -EPROTO ? "the checker's answer does not fit the text" : strerrordesc_np(-r),
+            hint_of(-r));
     return EXIT_SYSTEM;
 }
 

@@ -12,6 +12,7 @@
 #include "base/num.h"
 #include "observe/log.h"
 #include "server/exit.h"
+#include "server/hint.h"
 
 #define NAME_BYTES  256
 #define ENTRY_BYTES 16384 /* of a user's or group's entry, its members included */
@@ -85,8 +86,8 @@ explain(int error, const char *what, struct weir_str name)
                 WEIR_STR_ARG(name));
         return EXIT_CONFIGURATION;
     }
-    log_error("workers.%s: \"%.*s\" cannot be looked up: %s", what, WEIR_STR_ARG(name),
-            strerror(-error));
+    log_error("workers.%s: \"%.*s\" cannot be looked up: %s%s", what, WEIR_STR_ARG(name),
+            strerror(-error), hint_of(-error));
     return EXIT_SYSTEM;
 }
 

@@ -13,6 +13,7 @@
 #include "net/listener.h"
 #include "observe/log.h"
 #include "server/exit.h"
+#include "server/hint.h"
 
 struct sockets {
     struct listening *first;
@@ -92,11 +93,8 @@ explain(struct weir_str address, int error)
     case EADDRNOTAVAIL:
         hint = "; this machine has no such address";
         break;
-    case EMFILE:
-    case ENFILE:
-        hint = "; raise the limit of open descriptors (LimitNOFILE or ulimit -n)";
-        break;
     default:
+        hint = hint_of(error);
         break;
     }
     log_error("listener %.*s: %s%s", WEIR_STR_ARG(address), strerror(error), hint);

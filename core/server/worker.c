@@ -31,6 +31,7 @@
 #include "observe/metric.h"
 #include "server/channel.h"
 #include "server/exit.h"
+#include "server/hint.h"
 #include "server/memory.h"
 #include "server/worker_loop.h"
 
@@ -303,7 +304,7 @@ make_loops(struct worker *worker)
         r = mailbox_new(worker->loop, &worker->mailbox);
     }
     if (r < 0) {
-        log_error("the event loops cannot be made: %s", strerror(-r));
+        log_error("the event loops cannot be made: %s%s", strerror(-r), hint_of(-r));
         return EXIT_SYSTEM;
     }
     return EXIT_OK;
@@ -559,9 +560,7 @@ decline_slot(struct worker *worker, uint32_t slot, const struct site_listener *l
         int error)
 {
     log_warn("listener %.*s: no further socket can be accepted from: %s%s",
-            WEIR_STR_ARG(listener->address), strerror(error),
-            error == EMFILE ? " (raise the limit of open descriptors, LimitNOFILE or ulimit -n)"
-                            : "");
+            WEIR_STR_ARG(listener->address), strerror(error), hint_of(error));
     const struct worker_order order = { .kind = WORKER_ORDER_CLOSE, .slot = slot, .fd = -1 };
     if (worker_loop_order(&worker->loops[slot % worker->loop_count], &order) < 0) {
         _exit(EXIT_SYSTEM);
@@ -803,7 +802,7 @@ command_worker(int argc, char **argv)
         r = channel_new(worker.loop, CHANNEL_WORKER_FD, &owner, &worker.channel);
     }
     if (r < 0) {
-        log_error("the event loop cannot be made: %s", strerror(-r));
+        log_error("the event loop cannot be made: %s%s", strerror(-r), hint_of(-r));
         return EXIT_SYSTEM;
     }
     loop_run(worker.loop);

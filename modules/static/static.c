@@ -363,8 +363,11 @@ open_root(void *conf_, struct weir_conf_report *report)
     };
     int r = weir_root_open(conf->root, &settings, &conf->dir);
     if (r < 0) {
-        weir_conf_error(report, "root", "cannot open the directory %.*s: %s",
-                WEIR_STR_ARG(conf->root), strerror(-r));
+        weir_conf_error(report, "root", "cannot open the directory %.*s: %s%s",
+                WEIR_STR_ARG(conf->root), strerror(-r),
+                r == -EACCES ? "; the account of workers (workers.user) has to be allowed to "
+                               "enter it and those above"
+                             : "");
     }
     return r;
 }

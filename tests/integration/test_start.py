@@ -414,6 +414,36 @@ def test_a_log_file_in_a_folder_that_is_missing_is_said(weir, tmp_path):
             "none/error.log: No such file or directory; its directory has to be there", status=71)
 
 
+def test_an_error_log_on_a_full_disk_is_said_and_goes_to_standard_error(weir, raw):
+    running = weir(site(top={"log": {"file": "/dev/full"}}))
+    running.expect_error("the error log cannot be written: No space left on device")
+    assert raw(running).send(GET).read().body == HELLO
+
+
+# --- roots
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_a_root_that_is_not_there_is_said_once_with_its_place(weir, processes):
+    """By whichever worker comes first, whatever the others say."""
+    config = {"modules": ["static"], "workers": {"processes": processes},
+              "servers": [server({"handle": {"static": "/nowhere/www"}})]}
+    running = refused(weir, config, "cannot open the directory /nowhere/www: No such file or directory")
+    assert running.log.count("cannot open the directory") == 1
+
+
+def test_a_root_that_workers_may_not_enter_is_said(somebody):
+    folder, _ = somebody
+    closed = folder / "closed"
+    closed.mkdir(mode=0)
+    closed.chmod(0)
+    running = run_as_somebody(somebody, {"modules": ["static"], "servers": [server({"handle": {"static": str(closed)}})]})
+    running.exit_status = 78
+    running.expect_error("closed: Permission denied; the account of workers .workers.user. has to be allowed to enter it")
+    assert running.launch().wait_exit() == 78
+    running.finish()
+
+
 # --- what it is started with
 
 
@@ -505,5 +535,5 @@ def test_a_limit_of_descriptors_too_small_to_start_is_said(weir, count):
         return
     running.exit_status = running.wait_exit()
     running.expect_error(".")  # each step that failed says so
-    assert "Too many open files" in running.log
+    assert "Too many open files" in running.log and "LimitNOFILE" in running.log
     assert running.exit_status in (71, 78) or "giving up" in running.log

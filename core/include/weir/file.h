@@ -55,7 +55,8 @@ struct weir_root_settings {
 
 /* Opens the directory `path` (absolute); `settings` may be NULL. When the path comes to lead to
  * another directory (a link that is switched at a release), that one is used within a second.
- * Returns 0; -ENOTDIR; another negative errno. Thread: any (conf_open). */
+ * Returns 0; -ENOTDIR; -EACCES also when this process may not enter it; another negative errno.
+ * Thread: any (conf_open). */
 WEIR_MUST_USE WEIR_API int weir_root_open(struct weir_str path,
         const struct weir_root_settings *settings, struct weir_root **out);
 

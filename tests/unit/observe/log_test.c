@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "observe/log.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -116,10 +117,38 @@ START_TEST(keeps_to_the_level_of_a_part)
 }
 END_TEST
 
+/* A full disk. */
+START_TEST(lines_that_cannot_be_written_go_to_standard_error)
+{
+    char text[4096] = "";
+    int full = open("/dev/full", O_WRONLY | O_CLOEXEC), before = dup(STDERR_FILENO);
+    ck_assert_int_ge(full, 0);
+    dup2(ends[1], STDERR_FILENO);
+    log_init(full, LOG_INFO);
+    log_error("one");
+    log_error("two");
+    dup2(before, STDERR_FILENO);
+    size_t len = 0;
+    while (strstr(text, "two\n") == NULL) {
+        ssize_t n = read(ends[0], text + len, sizeof(text) - 1 - len);
+        ck_assert_int_gt(n, 0);
+        len += (size_t)n;
+        text[len] = '\0';
+    }
+    const char *why = strstr(text, "the error log cannot be written: No space left on device");
+    ck_assert_ptr_nonnull(why);
+    ck_assert_ptr_null(strstr(why + 40, "cannot be written")); /* once for a while */
+    ck_assert_ptr_nonnull(strstr(text, "error: one\n"));
+    close(before);
+    close(full);
+}
+END_TEST
+
 static void
 add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_add_test(tests, lines_that_cannot_be_written_go_to_standard_error);
     tcase_add_loop_test(tests, writes_one_line_whatever_the_message, 0,
             sizeof(cases) / sizeof(cases[0]));
     tcase_add_test(tests, cuts_a_long_line_where_it_stays_whole);
