@@ -386,9 +386,11 @@ log_writer_flush(unsigned timeout_ms)
         until.tv_sec++;
         until.tv_nsec -= (long)NS_PER_S;
     }
-    wake();
     pthread_mutex_lock(&lock);
     uint64_t wanted = rounds_begun + 1; /* the one that runs may be past a ring */
+    pthread_mutex_unlock(&lock);
+    wake(); /* not before: the round that this begins is to count */
+    pthread_mutex_lock(&lock);
     int r = 0;
     while (rounds_ended < wanted && r == 0) {
         r = pthread_cond_timedwait(&has_ended, &lock, &until);

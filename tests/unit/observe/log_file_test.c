@@ -82,6 +82,17 @@ START_TEST(writes_lines)
 }
 END_TEST
 
+/* However soon the writer, which sleeps, has made its round. */
+START_TEST(a_flush_of_nothing_does_not_wait)
+{
+    struct weir_log_file *file = open_log(path);
+    for (int i = 0; i < 500; i++) {
+        ck_assert(log_file_flush(FLUSH_MS));
+    }
+    log_file_close(file);
+}
+END_TEST
+
 START_TEST(opens_a_file_once)
 {
     struct weir_log_file *file = open_log(path), *again = open_log(path);
@@ -285,6 +296,7 @@ add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_test(tests, writes_lines);
+    tcase_add_test(tests, a_flush_of_nothing_does_not_wait);
     tcase_add_test(tests, opens_a_file_once);
     tcase_add_test(tests, takes_what_was_offered);
     tcase_add_loop_test(tests, refuses, 0, (int)(sizeof(refused) / sizeof(refused[0])));
