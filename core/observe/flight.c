@@ -139,6 +139,7 @@ flight_begin_thread(enum flight_kind kind)
         return;
     }
     flight_here.record = take_record(kind);
+    atomic_store_explicit(&flight_here.record->thread, (int32_t)gettid(), memory_order_relaxed);
     if (CATCHES_CRASHES) {
         const stack_t alternate = { .ss_sp = stack, .ss_size = STACK_BYTES };
         sigaltstack(&alternate, NULL);
@@ -159,7 +160,10 @@ on_crash(int signo, siginfo_t *info, void *context)
 {
     (void)context;
     struct flight_here *here = &flight_here;
-    atomic_store_explicit(&here->record->signal, signo, memory_order_relaxed);
+    bool is_told = info->si_code == SI_USER; /* whichever thread hears it */
+    if (!is_told) {
+        atomic_store_explicit(&here->record->signal, signo, memory_order_relaxed);
+    }
     if (here->request != NULL && describe_request != NULL) {
         describe_request(here->request, here->record->text, FLIGHT_TEXT_BYTES);
     }
@@ -222,6 +226,7 @@ struct flight {
     uint64_t words[FLIGHT_THREADS_MAX]; /* at the last look */
     uint64_t since_ns[FLIGHT_THREADS_MAX];
     unsigned looks[FLIGHT_THREADS_MAX]; /* that found it so */
+    uint32_t stalled;                   /* FLIGHT_THREADS_MAX: none */
 };
 
 int
@@ -246,6 +251,7 @@ flight_new(struct flight **out)
         return -error;
     }
     flight->pages = memory;
+    flight->stalled = FLIGHT_THREADS_MAX;
     *out = flight;
     return 0;
 }
@@ -281,57 +287,63 @@ copy_text(char *dst, size_t bytes, const char *src, size_t max)
 
 static void
 describe(const struct flight *flight, uint32_t i, uint64_t word, flight_hook_name_fn *hook_name,
-        char *dst, size_t bytes)
+        struct flight_place *place)
 {
     const struct flight_record *record = &flight->pages->records[i];
-    char module[FLIGHT_NAME_BYTES + 1] = "?", text[FLIGHT_TEXT_BYTES + 1];
+    char text[FLIGHT_TEXT_BYTES + 1];
     uint32_t number = (uint32_t)(word & ((1u << FLIGHT_MODULE_BITS) - 1));
     unsigned hook = (unsigned)(word >> FLIGHT_MODULE_BITS) & ((1u << FLIGHT_HOOK_BITS) - 1);
+    copy_text(place->module, sizeof(place->module), "?", 1);
     if (number > 0 && number <= FLIGHT_MODULES_MAX) {
-        copy_text(module, sizeof(module), flight->pages->modules[number - 1],
+        copy_text(place->module, sizeof(place->module), flight->pages->modules[number - 1],
                 FLIGHT_NAME_BYTES);
     }
     size_t len = copy_text(text, sizeof(text), record->text, FLIGHT_TEXT_BYTES);
     bool is_pool = atomic_load_explicit(&record->kind, memory_order_relaxed) == FLIGHT_POOL;
-    snprintf(dst, bytes, "module %s, hook %s%s%s%s", module, hook_name(hook),
-            is_pool ? " (its work on a pool's thread)" : "", len > 0 ? ", " : "", text);
+    snprintf(place->text, sizeof(place->text), "module %s, hook %s%s%s%s", place->module,
+            hook_name(hook), is_pool ? " (its work on a pool's thread)" : "",
+            len > 0 ? ", " : "", text);
 }
 
-bool
-flight_describe(const struct flight *flight, flight_hook_name_fn *hook_name, char *dst,
-        size_t bytes)
+/* The thread whose fault the end was; FLIGHT_THREADS_MAX where nothing says which. */
+static uint32_t
+find_known(const struct flight *flight)
 {
-    /* The thread that crashed, where the handler could say so; else any that was at work. */
-    uint32_t found = FLIGHT_THREADS_MAX;
     for (uint32_t i = 0; i < FLIGHT_THREADS_MAX; i++) {
         const struct flight_record *record = &flight->pages->records[i];
-        if (atomic_load_explicit(&record->kind, memory_order_relaxed) == FLIGHT_UNUSED) {
-            continue;
-        }
-        bool has_crashed = atomic_load_explicit(&record->signal, memory_order_relaxed) != 0;
-        bool is_at_work = atomic_load_explicit(&record->word, memory_order_relaxed) != 0;
-        if (has_crashed || (is_at_work && found == FLIGHT_THREADS_MAX)) {
-            found = i;
-        }
-        if (has_crashed) {
-            break;
+        if (atomic_load_explicit(&record->kind, memory_order_relaxed) != FLIGHT_UNUSED &&
+                atomic_load_explicit(&record->signal, memory_order_relaxed) != 0) {
+            return i;
         }
     }
-    if (found == FLIGHT_THREADS_MAX) {
-        return false;
+    return flight->stalled;
+}
+
+void
+flight_locate(const struct flight *flight, flight_hook_name_fn *hook_name,
+        struct flight_place *place)
+{
+    *place = (struct flight_place){ .is_known = false };
+    uint32_t known = find_known(flight), found = known;
+    for (uint32_t i = 0; i < FLIGHT_THREADS_MAX; i++) {
+        const struct flight_record *record = &flight->pages->records[i];
+        if (atomic_load_explicit(&record->kind, memory_order_relaxed) != FLIGHT_UNUSED &&
+                atomic_load_explicit(&record->word, memory_order_relaxed) != 0) {
+            place->at_work++;
+            found = found == FLIGHT_THREADS_MAX ? i : found;
+        }
     }
-    uint64_t word = atomic_load_explicit(&flight->pages->records[found].word,
-            memory_order_relaxed);
-    if (word == 0) {
-        return false; /* in the core itself */
+    uint64_t word = found == FLIGHT_THREADS_MAX
+            ? 0
+            : atomic_load_explicit(&flight->pages->records[found].word, memory_order_relaxed);
+    place->is_known = known != FLIGHT_THREADS_MAX;
+    if (word != 0) {
+        describe(flight, found, word, hook_name, place);
     }
-    describe(flight, found, word, hook_name, dst, bytes);
-    return true;
 }
 
 bool
-flight_is_stalled(struct flight *flight, uint64_t now_ns, uint64_t limit_ns,
-        flight_hook_name_fn *hook_name, char *dst, size_t bytes)
+flight_is_stalled(struct flight *flight, uint64_t now_ns, uint64_t limit_ns, int32_t *thread)
 {
     for (uint32_t i = 0; i < FLIGHT_THREADS_MAX; i++) {
         const struct flight_record *record = &flight->pages->records[i];
@@ -349,7 +361,8 @@ flight_is_stalled(struct flight *flight, uint64_t now_ns, uint64_t limit_ns,
         }
         flight->looks[i]++;
         if (now_ns - flight->since_ns[i] >= limit_ns && flight->looks[i] >= STALL_LOOKS) {
-            describe(flight, i, word, hook_name, dst, bytes);
+            *thread = atomic_load_explicit(&record->thread, memory_order_relaxed);
+            flight->stalled = i;
             return true;
         }
     }
@@ -360,4 +373,5 @@ void
 flight_look_anew(struct flight *flight)
 {
     memset(flight->words, 0, sizeof(flight->words));
+    flight->stalled = FLIGHT_THREADS_MAX;
 }

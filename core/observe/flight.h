@@ -34,6 +34,7 @@ struct flight_record {
     _Atomic(uint64_t) word;       /* 0: in no module */
     _Atomic(uint32_t) kind;       /* enum flight_kind */
     _Atomic(int32_t) signal;      /* of its crash; 0: none */
+    _Atomic(int32_t) thread;      /* the system's number */
     char text[FLIGHT_TEXT_BYTES]; /* the request at the crash; not terminated when full */
 };
 
@@ -69,7 +70,9 @@ typedef size_t flight_describe_fn(const void *request, char *dst, size_t bytes);
 
 /* From now on a crash (SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT) writes to `log_fd` where it
  * happened, with a backtrace, before the process ends as it would have. Not in a build with
- * sanitizers, which do that themselves. */
+ * sanitizers, which do that themselves. A signal
+ * that another process sent to this one is nobody's crash; to a thread it is a question where
+ * that thread is, and answered like a crash. */
 void flight_catch_crashes(int log_fd, flight_describe_fn *describe);
 void flight_set_log(int log_fd);
 
@@ -118,17 +121,28 @@ WEIR_MUST_USE int flight_new(struct flight **out);
 void flight_free(struct flight *flight); /* NULL: nothing */
 int flight_fd(const struct flight *flight);
 
-/* Where the worker was: `module geo, hook access, route "/api"...`, terminated, cut at `bytes`;
- * hooks are named by `hook_name`. False when it was in no module. */
+#define FLIGHT_PLACE_BYTES 448u
+
+/* Where a worker was. */
+struct flight_place {
+    bool is_known;                      /* it is the thread that crashed, or was stuck */
+    unsigned at_work;                   /* threads that were in modules */
+    char module[FLIGHT_NAME_BYTES + 1]; /* terminated; empty: in the core itself */
+    char text[FLIGHT_PLACE_BYTES];      /* `module geo, hook access, route "/api"...` */
+};
+
+/* Where it was when it ended: where the thread was that said that it crashes, or that was found
+ * stalled; else what one of those was doing that were at work. Hooks are named by `hook_name`.
+ */
 typedef const char *flight_hook_name_fn(unsigned hook);
-bool flight_describe(const struct flight *flight, flight_hook_name_fn *hook_name, char *dst,
-        size_t bytes);
+void flight_locate(const struct flight *flight, flight_hook_name_fn *hook_name,
+        struct flight_place *place);
 
 /* Looks at the loops, and at threads that crashed. True when one has been in the same hook at
- * this look and all those before it for `limit_ns`, with several looks in between; the
- * description as above. */
+ * this look and all those before it for `limit_ns`, with several looks in between; sets *thread
+ * to the system's number for it, as the worker says. */
 bool flight_is_stalled(struct flight *flight, uint64_t now_ns, uint64_t limit_ns,
-        flight_hook_name_fn *hook_name, char *dst, size_t bytes);
+        int32_t *thread);
 
 /* Forgets what was seen: the worker could not run meanwhile. */
 void flight_look_anew(struct flight *flight);

@@ -76,6 +76,7 @@ struct crew_worker {
     struct flight *flight; /* owned: what it is doing; NULL where there is no memory for it */
     struct timer limit;    /* of its state: until when it starts, accepts, ends */
     bool is_stalled;       /* it was told to abort, since a loop of its does not come back */
+    bool is_stall_told;    /* the log was told of that */
     bool is_overdue;       /* or since it did not start in time */
     bool is_mute;          /* its channel has ended, and it has not */
     bool is_reaped;        /* its process is gone: what it asked for does not count */

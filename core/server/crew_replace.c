@@ -173,6 +173,7 @@ crew_reap(struct crew *crew, pid_t pid, int status)
     /* What it said last may still stand in its channel. */
     worker->is_reaped = true;
     channel_take_rest(worker->channel);
+    crew_worker_tell_stall(worker);
     *link = worker->next;
     crew_forget_owner(worker);
     for (struct crew_worker *other = crew->workers; other != NULL; other = other->next) {

@@ -26,8 +26,7 @@
 #include "server/hint.h"
 #include "server/privileges.h"
 
-#define DESCRIPTION_BYTES 512
-#define REPORT_MAX_BYTES  (1u << 20)
+#define REPORT_MAX_BYTES (1u << 20)
 
 /* How long after its deadline a worker that should have ended is killed. */
 #define KILL_AFTER_NS (3 * NS_PER_S)
@@ -35,14 +34,36 @@
 /* ---- words ------------------------------------------------------------------------------- */
 
 /* As the public header names them. */
-/* How it ended, and in which module, where it was in one. */
+/* Signals that a process brings upon itself. */
+static bool
+is_fault(int signo)
+{
+    return signo == SIGSEGV || signo == SIGBUS || signo == SIGILL || signo == SIGFPE ||
+            signo == SIGABRT || signo == SIGTRAP || signo == SIGSYS;
+}
+
+/* What ended a worker from outside found it wherever it was. */
+bool
+crew_worker_find_culprit(const struct crew_worker *worker, int status,
+        struct flight_place *place)
+{
+    bool is_well = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OK;
+    *place = (struct flight_place){ .is_known = false };
+    if (worker->flight == NULL || is_well) {
+        return false;
+    }
+    flight_locate(worker->flight, life_hook_name, place);
+    bool is_own = WIFEXITED(status) || is_fault(WTERMSIG(status));
+    return place->text[0] != '\0' && (place->is_known || (is_own && place->at_work == 1));
+}
+
+/* How it ended, and in which module, where that is known. */
 const char *
 crew_worker_describe_end(const struct crew_worker *worker, int status, char *text, size_t bytes)
 {
-    char where[DESCRIPTION_BYTES], how[64];
-    bool is_well = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OK;
-    bool is_known = worker->flight != NULL && !is_well &&
-            flight_describe(worker->flight, life_hook_name, where, sizeof(where));
+    struct flight_place place;
+    char how[64], others[64] = "";
+    bool is_culprit = crew_worker_find_culprit(worker, status, &place);
     if (WIFSIGNALED(status)) {
         const char *name = sigabbrev_np(WTERMSIG(status));
         snprintf(how, sizeof(how), "killed by SIG%s%s", name == NULL ? "?" : name,
@@ -50,7 +71,11 @@ crew_worker_describe_end(const struct crew_worker *worker, int status, char *tex
     } else {
         snprintf(how, sizeof(how), "ended with status %d", WEXITSTATUS(status));
     }
-    snprintf(text, bytes, "%s%s%s", how, is_known ? " in " : "", is_known ? where : "");
+    if (!is_culprit && place.at_work > 1) {
+        snprintf(others, sizeof(others), " and %u other threads in modules", place.at_work - 1);
+    }
+    const char *in = place.text[0] == '\0' ? "" : is_culprit ? " in " : " while it was in ";
+    snprintf(text, bytes, "%s%s%s%s", how, in, place.text, others);
     return text;
 }
 
@@ -186,6 +211,15 @@ is_held(pid_t pid)
     return end != NULL && end[1] == ' ' && (end[2] == 'T' || end[2] == 't');
 }
 
+/* To the one thread: it says where it is, which the others do not know. */
+static void
+abort_thread(const struct crew_worker *worker, int32_t thread)
+{
+    if (tgkill(worker->pid, thread, SIGABRT) == -1) {
+        kill(worker->pid, SIGABRT);
+    }
+}
+
 /* It had its time. An abort says where it was, in the log; the next time there is no more
  * asking. */
 static void
@@ -212,7 +246,11 @@ on_limit(struct timer *timer)
     bool may_tell = is_start && !worker->is_mute && !worker->is_overdue;
     worker->is_overdue |= is_start;
     worker->was_killed |= !is_start;
-    kill(worker->pid, may_tell ? SIGABRT : SIGKILL);
+    if (may_tell) {
+        abort_thread(worker, worker->pid); /* the main thread, which starts it */
+    } else {
+        kill(worker->pid, SIGKILL);
+    }
     crew_worker_limit(worker, may_tell ? KILL_AFTER_NS : CLOCK_NEVER);
 }
 
@@ -337,18 +375,33 @@ crew_worker_end_unneeded(struct crew_worker *worker)
     kill(worker->pid, SIGKILL);
 }
 
+void
+crew_worker_tell_stall(struct crew_worker *worker)
+{
+    if (!worker->is_stalled || worker->is_stall_told) {
+        return;
+    }
+    struct flight_place place;
+    flight_locate(worker->flight, life_hook_name, &place);
+    worker->is_stall_told = true;
+    log_error("worker %u (generation %u, process %d) is stuck in %s, for longer than "
+              "workers.stall_timeout: it is ended",
+            worker->index, worker->crew->number, (int)worker->pid,
+            place.text[0] == '\0' ? "a module" : place.text);
+}
+
 /* A loop that does not come back from a module serves nobody: its worker is replaced. */
 void
 crew_worker_watch(struct crew_worker *worker, uint64_t now_ns, uint64_t limit_ns)
 {
-    char where[DESCRIPTION_BYTES];
+    int32_t thread;
     if (worker->is_stalled) {
+        crew_worker_tell_stall(worker);
         kill(worker->pid, SIGKILL); /* it did not even abort */
         return;
     }
     if (worker->flight == NULL || worker->state == CREW_WORKER_STARTING ||
-            !flight_is_stalled(worker->flight, now_ns, limit_ns, life_hook_name, where,
-                    sizeof(where))) {
+            !flight_is_stalled(worker->flight, now_ns, limit_ns, &thread)) {
         return;
     }
     if (is_held(worker->pid)) {
@@ -356,10 +409,7 @@ crew_worker_watch(struct crew_worker *worker, uint64_t now_ns, uint64_t limit_ns
         return;
     }
     worker->is_stalled = true;
-    log_error("worker %u (generation %u, process %d) is stuck in %s, for longer than "
-              "workers.stall_timeout: it is ended",
-            worker->index, worker->crew->number, (int)worker->pid, where);
-    kill(worker->pid, SIGABRT);
+    abort_thread(worker, thread);
 }
 
 void

@@ -44,6 +44,15 @@ void crew_worker_end_unneeded(struct crew_worker *worker);
 /* Ends it when one of its loops does not come back from a module for `limit_ns`. */
 void crew_worker_watch(struct crew_worker *worker, uint64_t now_ns, uint64_t limit_ns);
 
+/* It was found stuck: says so, once. It may have been asked where it is meanwhile, so that it
+ * is said when it has ended, or when it has had its time. */
+void crew_worker_tell_stall(struct crew_worker *worker);
+
+/* Where it was when it ended so. True when that is why: a module crashed, ended the process or
+ * did not come back. */
+bool crew_worker_find_culprit(const struct crew_worker *worker, int status,
+        struct flight_place *place);
+
 /* How it ended, and in which module, where it was in one. Returns `text`. */
 const char *crew_worker_describe_end(const struct crew_worker *worker, int status, char *text,
         size_t bytes);

@@ -99,9 +99,44 @@ def test_an_endless_loop_is_found_and_named(weir, raw, hook):
     server.expect_error(".")
     before = workers(server)
     ask(raw, server, f"/{hook}/loop")
-    server.wait_for_line(f"is stuck in module crash, hook {hook.replace('-', ' ')}.*workers.stall_timeout", 20)
+    line = server.wait_for_line(f"is stuck in module crash, hook {hook.replace('-', ' ')}.*workers.stall_timeout", 20)
+    if not HAS_SANITIZER:
+        assert f"POST /{hook}/loop, request x" in line or f"POST /{hook}/loop, for longer" in line
     server.wait_for_line("killed by SIG(ABRT|KILL)|ended with status", 20)
     assert is_replaced(server, raw, before)
+
+
+def test_the_loop_that_is_stuck_is_named_and_not_another(weir, raw):
+    """With several loops: the one on the main thread is well."""
+    server = served(weir, stall_timeout="300ms", processes=1, loops=4)
+    server.expect_error(".")
+    connections = [raw(server) for _ in range(20)]
+    for connection in connections:
+        connection.send(request("/content/loop"))
+    line = server.wait_for_line("is stuck in module crash, hook content", 20)
+    if not HAS_SANITIZER:
+        assert 'route "the one", POST /content/loop' in line
+    server.wait_for_line("(killed by SIG(ABRT|KILL)|ended with status).*in module crash, hook content", 20)
+    for connection in connections:
+        connection.close()
+
+
+def test_a_kill_from_outside_is_no_module_s_fault(weir, raw):
+    server = served(weir, processes=1)
+    server.expect_error(".")
+    [victim] = workers(server)
+    os.kill(victim, signal.SIGKILL)
+    assert "module" not in server.wait_for_line(f"process {victim}\\) killed by SIGKILL.*it is replaced")
+    assert eventually(lambda: workers(server) and ask(raw, server, "/fine") == b"alive", 20)
+    # Its work is said, and that it was at it.
+    [victim] = workers(server)
+    connection = raw(server).send(request("/job/loop"))
+    for _ in range(10):
+        assert ask(raw, server, "/fine") == b"alive"  # by then the job is on its thread
+    os.kill(victim, signal.SIGKILL)
+    line = server.wait_for_line(f"process {victim}\\) killed by SIGKILL.*it is replaced")
+    assert "killed by SIGKILL while it was in module crash, hook access (its work on a pool's thread)" in line
+    connection.close()
 
 
 def test_a_worker_that_is_held_is_no_stall(weir, raw):
