@@ -63,16 +63,20 @@ emit_words(struct emit *emit, const struct weir_choices *choices)
 static void
 emit_status(struct emit *emit, const struct weir_option *option)
 {
+    bool has_bounds = option->min != option->max;
+    int64_t low = has_bounds ? option->min : 100, high = has_bounds ? option->max : 599;
     emit_object_begin(emit);
     emit_member_string(emit, "type", "integer");
     emit_key(emit, "minimum");
-    emit_integer(emit, 100);
+    emit_integer(emit, low);
     emit_key(emit, "maximum");
-    emit_integer(emit, 599);
+    emit_integer(emit, high);
     emit_object_end(emit);
+    char single[] = "^[1-5][0-9][0-9]$";
+    single[2] = (char)('0' + low / 100);
+    single[4] = (char)('0' + high / 100);
     emit_pattern(emit,
-            option->single ? "^[1-5][0-9][0-9]$"
-                           : "^[1-5]([0-9][0-9]|xx|[0-9][0-9]-[1-5][0-9][0-9])$");
+            option->single ? single : "^[1-5]([0-9][0-9]|xx|[0-9][0-9]-[1-5][0-9][0-9])$");
 }
 
 /* The alternatives of one type, into an open "anyOf". */

@@ -387,14 +387,21 @@ read_status(struct schema *schema, const struct weir_option *option,
     } else if (value->kind != CONFIG_STRING) {
         return schema_wrong_type(schema, option, value, "a status");
     }
+    long long low = has_bounds(option) ? option->min : 100;
+    long long high = has_bounds(option) ? option->max : 599;
     int r = units_parse_status(text, &status);
+    if (r == 0 && (status.first < low || status.last > high)) {
+        r = -ERANGE;
+    }
     if (r < 0 || (option->single && status.first != status.last)) {
         struct diagnostic *d = bad_value(schema,
                 r == -ERANGE ? DIAGNOSTIC_RANGE : DIAGNOSTIC_VALUE_FORM, option, value,
                 "is no status");
-        diagnostic_note(d,
-                option->single ? "a number from 100 to 599"
-                               : "100 to 599, a class \"4xx\", or a range");
+        if (option->single) {
+            diagnostic_note(d, "a number from %lld to %lld", low, high);
+        } else {
+            diagnostic_note(d, "%lld to %lld, a class \"4xx\", or a range", low, high);
+        }
         return false;
     }
     *field = status;

@@ -108,7 +108,9 @@ check_pool(struct builder *builder, const struct config_value *where,
         const struct site_pool *pool)
 {
     const struct config_value *max = config_find_name(where, "max");
-    if (max != NULL && pool->max == 0) {
+    bool is_zero = max != NULL && pool->max == 0 &&
+            (max->kind != CONFIG_INTEGER || max->integer == 0); /* else it was refused */
+    if (is_zero) {
         struct diagnostic *d = config_mistake(builder->schema.diagnostics, DIAGNOSTIC_ZERO, max,
                 "\"max\" cannot be zero");
         diagnostic_hint(d, "\"no limit\" is written false");
@@ -1095,6 +1097,11 @@ build(struct builder *builder)
 {
     struct site *site = builder->site;
     schema_check_keys(&builder->schema, &site_top_options, site->document);
+    const struct config_value *editors = config_find_name(site->document, "$schema");
+    struct weir_str unused;
+    if (editors != NULL) {
+        schema_expect_string(&builder->schema, editors, "\"$schema\"", &unused);
+    }
     build_process(builder);
     build_pools(builder);
     if (!builder->schema.no_memory) {

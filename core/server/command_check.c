@@ -152,8 +152,9 @@ command_check(int argc, char **argv)
     int code = command_load(file, format, &site);
     if (code == 0) {
         if (format == DIAGNOSTIC_TEXT && !is_quiet) {
-            printf("%s: no mistakes (%zu modules, %zu listeners)\n", file, site->modules_count,
-                    site->listeners_count);
+            printf("%s: no mistakes (%zu module%s, %zu listener%s)\n", file,
+                    site->modules_count, site->modules_count == 1 ? "" : "s",
+                    site->listeners_count, site->listeners_count == 1 ? "" : "s");
         }
         site_free(site);
     }

@@ -22,10 +22,31 @@ static const struct weir_option options[] = {
             .help = "Content-Type of the text"),
 };
 
+static int
+check(const void *conf, struct weir_conf_report *report)
+{
+    const struct respond_conf *c = conf;
+    for (size_t i = 0; i < c->type.len; i++) {
+        unsigned char byte = (unsigned char)c->type.ptr[i];
+        if ((byte < 0x20 && byte != '\t') || byte == 0x7f) {
+            weir_conf_error(report, "type", "a control character in the value of a field");
+            break;
+        }
+    }
+    if (c->status.first == 205 && c->body != NULL) {
+        weir_conf_error(report, "body", "an answer with status 205 has no text");
+    }
+    return 0;
+}
+
 static enum weir_verdict
 respond(struct weir_request *request, const void *conf)
 {
     const struct respond_conf *c = conf;
+    if (c->status.first == 205) { /* RFC 9110 section 15.3.6 */
+        bool has_ended = weir_reply_begin(request, 205) == 0 && weir_reply_end(request) == 0;
+        return has_ended ? WEIR_DONE : WEIR_FAILED;
+    }
     if (c->body == NULL) {
         return weir_reply_error(request, c->status.first);
     }
@@ -46,5 +67,6 @@ WEIR_EXPORT const struct weir_module weir_module_v1 = {
     WEIR_HANDLERS({ .name = "respond",
             .help = "Answers with a status and a text",
             .options = WEIR_OPTIONS(struct respond_conf, options),
-            .hooks = WEIR_HOOKS(hooks) }),
+            .hooks = WEIR_HOOKS(hooks),
+            .conf_check = check }),
 };

@@ -331,6 +331,29 @@ check_value(struct weir_conf_report *report, const char *option, struct weir_str
     }
 }
 
+/* Fields of the message and of the part that is sent, which are the server's to say. */
+static bool
+is_of_framing(struct weir_str name)
+{
+    static const struct weir_str names[] = {
+        WEIR_STR_INIT("connection"),
+        WEIR_STR_INIT("content-length"),
+        WEIR_STR_INIT("content-range"),
+        WEIR_STR_INIT("keep-alive"),
+        WEIR_STR_INIT("proxy-connection"),
+        WEIR_STR_INIT("te"),
+        WEIR_STR_INIT("trailer"),
+        WEIR_STR_INIT("transfer-encoding"),
+        WEIR_STR_INIT("upgrade"),
+    };
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (weir_str_eq_icase(names[i], name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int
 check(const void *conf_, struct weir_conf_report *report)
 {
@@ -347,7 +370,12 @@ check(const void *conf_, struct weir_conf_report *report)
     }
     check_value(report, "cache_control", conf->cache_control);
     for (size_t i = 0; i < conf->headers.count; i++) {
+        struct weir_str name = conf->headers.items[i].key;
         check_value(report, "headers", conf->headers.items[i].value);
+        if (is_of_framing(name)) {
+            weir_conf_error(report, "headers", "%.*s is the server's to say",
+                    WEIR_STR_ARG(name));
+        }
     }
     return 0;
 }

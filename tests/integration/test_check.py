@@ -45,7 +45,7 @@ def test_a_good_configuration_is_said_to_be_good(write):
     path = write(GOOD)
     done = weir("check", "-c", path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{path}: no mistakes (1 modules, 1 listeners)\n"
+    assert done.stdout == f"{path}: no mistakes (1 module, 1 listener)\n"
     assert weir("check", "-q", "-c", path).stdout == ""
 
 
@@ -196,7 +196,38 @@ def config(**keys):
     return {"modules": ["respond"], "servers": [server], **keys}
 
 
+@pytest.mark.parametrize("options, says", [
+    ({"respond": {"status": 101}}, ["a number from 200 to 599"]),
+    ({"respond": {"status": "600"}}, ["a number from 200 to 599"]),
+    ({"respond": {"type": "a\r\nb: c", "body": "x"}}, ["a control character in the value of a field"]),
+    ({"respond": {"status": 205, "body": "x"}}, ["an answer with status 205 has no text"]),
+    ({"redirect": {"to": "/x", "status": 200}}, ["a number from 301 to 308"]),
+    ({"redirect": {"to": "/x", "status": 304}}, ["304 is no redirect"]),
+    ({"static": {"root": ".", "headers": {"Content-Length": "2"}}}, ["content-length is the server's to say"]),
+    ({"static": {"root": ".", "headers": {"x-a": "b\u0001"}}}, ["a control character in the value of a field"]),
+])
+def test_what_no_answer_can_have_is_refused(write, options, says):
+    """HTTP.md, Answers: found by the check, and not by a 500."""
+    done = weir("check", "-c", write(config(modules=["respond", "redirect", "static"], route={"handle": options})))
+    assert done.returncode == 78
+    for text in says:
+        assert text in done.stderr
+    assert done.stderr.count(": error[") == 1
+
+
+def test_one_mistake_is_reported_once(write):
+    done = weir("check", "-c", write(config(pools={"a": {"max": -2}})))
+    assert done.returncode == 78 and "-1 to" in done.stderr
+    assert done.stderr.count(": error[") == 1
+
+
 CORPUS = [
+    config(**{"$schema": "weir.schema.json"}),
+    config(**{"$schema": 1}),
+    config(route={"handle": {"respond": {"status": 101}}}),
+    config(route={"handle": {"respond": {"status": "200"}}}),
+    config(route={"handle": {"respond": {"status": "101"}}}),
+    config(route={"handle": {"respond": {"status": 600}}}),
     config(),
     config(workers={"processes": "auto", "loops": 1, "memory": "1g"}),
     config(workers={"processes": "some"}),

@@ -88,7 +88,7 @@ static const struct mistake {
     { "{}", "\"to\"" },
     { "{\"to\": \"\"}", "empty target" },
     { "{\"to\": \"/x\", \"status\": 304}", "304 is no redirect" },
-    { "{\"to\": \"/x\", \"status\": 200}", "200 is no redirect" },
+    { "{\"to\": \"/x\", \"status\": 200}", "is no status" },
     { "{\"to\": \"/a b\"}", "cannot stand here" },
     { "{\"to\": \"/\\\\evil.example\"}", "backslash" },
     { "{\"to\": \"https:{path}\"}", "two slashes" },
