@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/wait.h>
 
 #include "base/assert.h"
@@ -108,14 +109,40 @@ crew_tell_empty(struct crew *crew)
 
 /* ---- ends of workers --------------------------------------------------------------------- */
 
+/* It was told to end. */
+static void
+on_end(const struct crew_worker *worker, int status)
+{
+    bool is_well = worker->was_killed || (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OK);
+    if (!is_well) {
+        char text[CREW_END_BYTES];
+        log_error("worker %u (generation %u, process %d) %s while it was stopping",
+                worker->index, worker->crew->number, (int)worker->pid,
+                crew_worker_describe_end(worker, status, text, sizeof(text)));
+    }
+}
+
+/* What kept a replacement from starting, in short: nobody waits for its report. */
+static void
+log_report(const struct crew_worker *worker)
+{
+    struct weir_str report = buf_str(&worker->report);
+    const char *end = report.len == 0 ? NULL : memchr(report.ptr, '\n', report.len);
+    if (worker->state == CREW_WORKER_STARTING && end != NULL) {
+        log_error("worker %u (generation %u, process %d): %.*s", worker->index,
+                worker->crew->number, (int)worker->pid, (int)(end - report.ptr), report.ptr);
+    }
+}
+
 static void
 on_death_while_serving(struct crew *crew, const struct crew_worker *worker, int status)
 {
-    bool is_wanted = worker->state == CREW_WORKER_DRAINING || worker->is_leaving;
-    if (is_wanted) {
+    if (worker->state == CREW_WORKER_DRAINING || worker->is_leaving) {
+        on_end(worker, status);
         return;
     }
     char text[CREW_END_BYTES];
+    log_report(worker);
     uint64_t now_ns = loop_now_ns(crew->master->loop);
     bool was_quick = worker->state == CREW_WORKER_STARTING ||
             now_ns - worker->serving_ns < QUICK_NS;
@@ -195,17 +222,9 @@ crew_reap(struct crew *crew, pid_t pid, int status)
     case CREW_SERVING:
         on_death_while_serving(crew, worker, status);
         break;
-    case CREW_DRAINING: {
-        char text[CREW_END_BYTES];
-        bool is_well = worker->was_killed ||
-                (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OK);
-        if (!is_well) {
-            log_error("worker %u (generation %u, process %d) %s while it was stopping",
-                    worker->index, crew->number, (int)worker->pid,
-                    crew_worker_describe_end(worker, status, text, sizeof(text)));
-        }
+    case CREW_DRAINING:
+        on_end(worker, status);
         break;
-    }
     }
     crew_worker_free(worker);
     if (crew_is_accepting(crew)) {

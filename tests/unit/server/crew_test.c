@@ -17,6 +17,7 @@
 #include "event/loop.h"
 #include "event/signal.h"
 #include "observe/log.h"
+#include "server/crew_hearing.h"
 #include "server/exit.h"
 #include "support/unit.h"
 #include "testkit/manual_clock.h"
@@ -88,6 +89,11 @@ misbehave(enum channel_type heard, const char *how, const struct channel_hello *
         hang();
     } else if (heard == CHANNEL_DRAIN && strcmp(how, "drain: hang") == 0) {
         hang();
+    } else if (heard == CHANNEL_DRAIN && strcmp(how, "drain: end badly") == 0) {
+        _exit(5);
+    } else if (is_start && strcmp(how, "start: report") == 0) {
+        say(CHANNEL_REPORT, "what is wrong\nand where\n", 24);
+        _exit(78);
     }
 }
 
@@ -222,13 +228,20 @@ setup(void)
 }
 
 static void
-teardown(void)
+end(struct crew *ending)
 {
-    for (struct crew_worker *worker = crew->workers; worker != NULL; worker = worker->next) {
+    struct crew_worker *worker = ending == NULL ? NULL : ending->workers;
+    for (; worker != NULL; worker = worker->next) {
         kill(worker->pid, SIGKILL);
         waitpid(worker->pid, NULL, 0);
     }
-    crew_free(crew);
+    crew_free(ending);
+}
+
+static void
+teardown(void)
+{
+    end(crew);
     sockets_free(master.sockets);
     signal_watch_free(signals);
     loop_free(loop);
@@ -236,8 +249,8 @@ teardown(void)
     close(log_fd);
 }
 
-static void
-start(const char *how, unsigned processes)
+static struct plan *
+make_plan(unsigned processes)
 {
     struct plan *plan = calloc(1, sizeof(*plan));
     arena_init(&plan->arena, NULL, 0, 1 << 20);
@@ -259,8 +272,14 @@ start(const char *how, unsigned processes)
     listener->addr.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     plan->listeners = listener;
     plan->listeners_count = 1;
+    return plan;
+}
+
+static void
+start(const char *how, unsigned processes)
+{
     master.file = how;
-    ck_assert_int_eq(crew_new(&master, plan, 1, &crew), EXIT_OK);
+    ck_assert_int_eq(crew_new(&master, make_plan(processes), 1, &crew), EXIT_OK);
 }
 
 /* Until `*count` is `wanted`; the tests' time limit ends it otherwise. */
@@ -417,6 +436,24 @@ START_TEST(a_program_that_cannot_be_executed_is_logged)
 }
 END_TEST
 
+START_TEST(starts_whole_or_not_at_all)
+{
+    bool has_failed = true;
+    for (uint64_t nth = 1; has_failed; nth++) {
+        struct plan *plan = make_plan(2);
+        struct crew *made = NULL;
+        failalloc_fail_nth(nth);
+        int code = crew_new(&master, plan, 1, &made);
+        has_failed = failalloc_has_failed();
+        failalloc_fail_nth(0);
+        ck_assert(code == EXIT_OK ? made != NULL : code == EXIT_SYSTEM && made == NULL);
+        ck_assert(has_failed || (made->state == CREW_STARTING && made->workers != NULL));
+        end(made);
+        ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1); /* no child is left */
+    }
+}
+END_TEST
+
 /* ---- serving ----------------------------------------------------------------------------- */
 
 static const struct {
@@ -465,6 +502,94 @@ START_TEST(an_end_with_status_0_is_a_death_like_any_other)
     crew_reap(crew, pid, 0); /* exit(0) of a module */
     ck_assert_uint_eq(crew->quick_deaths, 1);
     ck_assert(log_has("ended with status 0: it is replaced"));
+}
+END_TEST
+
+static void
+ask_for_another(struct crew_worker *worker)
+{
+    const struct channel_recycle body = { .is_told = 1 };
+    const struct channel_message message = { .type = CHANNEL_RECYCLE,
+        .body = &body,
+        .bytes = sizeof(body) };
+    crew_on_message(worker, &message);
+}
+
+START_TEST(a_worker_that_wants_to_end_is_drained_once_another_serves)
+{
+    start("drain: end badly", 1);
+    turn_until(&served, 1);
+    struct crew_worker *old = worker_at(0);
+    ask_for_another(old);
+    ask_for_another(old);
+    ck_assert_uint_eq(crew_count(crew, CREW_WORKER_STARTING), 1);
+    ck_assert_ptr_eq(crew->slots[0].owner, old);
+    while (crew->workers->next != NULL || crew->workers == old) {
+        loop_turn(loop, true);
+    }
+    ck_assert_ptr_eq(crew->slots[0].owner, crew->workers);
+    ck_assert_uint_eq(crew->restarts, 0);
+    ck_assert(log_has("ended with status 5 while it was stopping"));
+}
+END_TEST
+
+START_TEST(a_replacement_that_hangs_is_given_up_and_tried_again)
+{
+    start("", 1);
+    turn_until(&served, 1);
+    struct crew_worker *old = worker_at(0);
+    master.file = "start: hang";
+    ask_for_another(old);
+    wind(61 * NS_PER_S);
+    while (crew->restarts == 0) {
+        loop_turn(loop, true);
+    }
+    ck_assert(!old->is_replaced);
+    ck_assert_int_eq(old->state, CREW_WORKER_SERVING);
+    master.file = "";
+    ask_for_another(old);
+    while (crew->workers->next != NULL || crew->workers == old) {
+        loop_turn(loop, true);
+    }
+    ck_assert_uint_eq(crew_count(crew, CREW_WORKER_SERVING), 1);
+}
+END_TEST
+
+START_TEST(what_keeps_a_replacement_from_starting_is_logged)
+{
+    start("", 2);
+    turn_until(&served, 1);
+    master.file = "start: report";
+    kill(worker_at(0)->pid, SIGKILL);
+    while (crew->restarts == 0) {
+        loop_turn(loop, true);
+    }
+    wind(NS_PER_S);
+    while (crew->restarts == 1) {
+        loop_turn(loop, true);
+    }
+    ck_assert(log_has("what is wrong"));
+    ck_assert(log_has("ended with status 78: it is replaced"));
+    ck_assert_uint_eq(crew_count(crew, CREW_WORKER_SERVING), 1);
+}
+END_TEST
+
+START_TEST(workers_that_die_one_after_the_other_are_replaced_ever_later)
+{
+    start("", 1);
+    turn_until(&served, 1);
+    for (unsigned deaths = 1; deaths < 5; deaths++) {
+        kill(worker_at(0)->pid, SIGKILL);
+        while (crew->restarts < deaths) {
+            loop_turn(loop, true);
+        }
+        ck_assert_uint_eq(crew->quick_deaths, deaths);
+        uint64_t delay_ns = 100 * NS_PER_MS << (deaths - 1);
+        wind(delay_ns - 1);
+        ck_assert_ptr_null(crew->workers);
+        wind(1);
+        turn_until_serving(1);
+    }
 }
 END_TEST
 
@@ -527,10 +652,15 @@ add_tests(TCase *tests)
     tcase_add_test(tests, what_a_dead_worker_said_last_does_not_count);
     tcase_add_test(tests, a_worker_of_several_dying_before_it_accepts_has_its_slot_adopted);
     tcase_add_test(tests, a_worker_speaks_for_its_own_slots_alone);
+    tcase_add_test(tests, starts_whole_or_not_at_all);
     tcase_add_test(tests, a_program_that_cannot_be_executed_is_logged);
     tcase_add_loop_test(tests, a_worker_that_breaks_the_protocol_is_killed_and_replaced, 0, 2);
     tcase_add_test(tests, a_worker_that_closes_its_channel_and_stays_is_killed_and_replaced);
     tcase_add_test(tests, an_end_with_status_0_is_a_death_like_any_other);
+    tcase_add_test(tests, a_worker_that_wants_to_end_is_drained_once_another_serves);
+    tcase_add_test(tests, a_replacement_that_hangs_is_given_up_and_tried_again);
+    tcase_add_test(tests, what_keeps_a_replacement_from_starting_is_logged);
+    tcase_add_test(tests, workers_that_die_one_after_the_other_are_replaced_ever_later);
     tcase_add_test(tests, a_slot_that_nobody_can_adopt_waits_for_its_own_worker);
     tcase_add_test(tests, a_worker_that_cannot_accept_fails_the_start);
     tcase_add_test(tests, a_worker_that_does_not_end_when_told_is_killed);
