@@ -6,6 +6,7 @@
 
 #include <weir/option.h>
 
+#include "config/template.h"
 #include "config/value.h"
 
 /* Types that only the core's own tables use. */
@@ -19,6 +20,7 @@ struct schema {
     struct diagnostics *diagnostics;      /* borrowed */
     const struct config_value *pools;     /* names that WEIR_TYPE_POOL may give; may be NULL */
     const struct config_value *upstreams; /* the same for WEIR_TYPE_UPSTREAM */
+    struct template_extras extras;        /* variables of modules */
     bool no_memory;                       /* set once and for all */
 };
 

@@ -458,7 +458,8 @@ read_template(struct schema *schema, const struct weir_option *option,
     if (value->kind != CONFIG_STRING) {
         return schema_wrong_type(schema, option, value, "a string");
     }
-    int r = template_parse(schema->arena, value->string, option->context, field, &mistake);
+    int r = template_parse(schema->arena, value->string, option->context, &schema->extras,
+            field, &mistake);
     if (r == -EINVAL) {
         struct config_value part = narrowed(value, mistake.offset, mistake.length);
         struct weir_str found = weir_str_make(value->string.ptr + mistake.offset,
@@ -469,9 +470,7 @@ read_template(struct schema *schema, const struct weir_option *option,
             suggestion_init(&suggestion, found);
             d = config_mistake(schema->diagnostics, DIAGNOSTIC_VARIABLE_UNKNOWN, &part,
                     "unknown variable \"%.*s\"", WEIR_STR_ARG(found));
-            for (size_t i = 0; template_variable_name(i) != NULL; i++) {
-                suggestion_offer(&suggestion, weir_str_from(template_variable_name(i)));
-            }
+            template_suggest(&suggestion, &schema->extras);
             suggestion_hint(&suggestion, d);
             diagnostic_more(d, "a brace itself is written {{");
         } else {
@@ -587,14 +586,13 @@ read_map_key(struct schema *schema, const struct weir_option *option, struct wei
         return false;
     }
     if (option->keys == WEIR_KEYS_FIELD) {
-        enum template_variable variable;
-        struct weir_str argument;
+        struct template_piece piece;
         const char *message;
         char name[300];
         int len = snprintf(name, sizeof(name), "header.%.*s",
                 (int)(key.len < 256 ? key.len : 256), key.ptr);
         if (key.len > 256 ||
-                template_variable_parse(weir_str_make(name, (size_t)len), &variable, &argument,
+                template_variable_parse(weir_str_make(name, (size_t)len), NULL, &piece,
                         &message) < 0) {
             config_key_mistake(schema->diagnostics, DIAGNOSTIC_NAME_FORM, value,
                     "\"%.*s\" is no name of a header field",

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#include "config/diagnostic.h"
+
 static const char *const spellings[] = {
 #define VARIABLE(name, spelling) [TEMPLATE_##name] = (spelling),
     TEMPLATE_VARIABLES(VARIABLE)
@@ -21,35 +23,69 @@ template_variable_name(size_t i)
 /* CONFIG.md settles the name, and no part of this build brings the value. */
 #define TEMPLATE_NOT_IN_BUILD "this variable is not in this build"
 
-int
-template_variable_parse(struct weir_str name, enum template_variable *variable,
-        struct weir_str *argument, const char **message)
+void
+template_suggest(struct suggestion *suggestion, const struct template_extras *extras)
 {
+    for (size_t i = 0; template_variable_name(i) != NULL; i++) {
+        suggestion_offer(suggestion, weir_str_from(template_variable_name(i)));
+    }
+    for (size_t i = 0; extras != NULL && i < extras->count; i++) {
+        suggestion_offer(suggestion, extras->items[i].spelling);
+    }
+}
+
+/* Whether `name` is spelled so, and what its argument is then. */
+static bool
+is_spelled(struct weir_str name, struct weir_str spelling, struct weir_str *argument)
+{
+    bool takes_argument = spelling.ptr[spelling.len - 1] == '.';
+    if (takes_argument ? !weir_str_starts_with(name, spelling) : !weir_str_eq(name, spelling)) {
+        return false;
+    }
+    *argument = weir_str_make(name.ptr + spelling.len, name.len - spelling.len);
+    return true;
+}
+
+/* The variable that is spelled so; TEMPLATE_LITERAL: none. */
+static void
+find_variable(struct weir_str name, const struct template_extras *extras,
+        struct template_piece *piece)
+{
+    *piece = (struct template_piece){ .variable = TEMPLATE_LITERAL };
     for (size_t i = 1; i < SPELLINGS; i++) {
-        struct weir_str spelling = weir_str_from(spellings[i]);
-        bool takes_argument = spelling.ptr[spelling.len - 1] == '.';
-        if (takes_argument ? !weir_str_starts_with(name, spelling)
-                           : !weir_str_eq(name, spelling)) {
-            continue;
+        if (is_spelled(name, weir_str_from(spellings[i]), &piece->text)) {
+            piece->variable = (enum template_variable)i;
+            return;
         }
-        *variable = (enum template_variable)i;
-        if (*variable == TEMPLATE_TLS_SNI || *variable == TEMPLATE_UPSTREAM_ADDRESS) {
-            *message = TEMPLATE_NOT_IN_BUILD;
-            return -EINVAL;
+    }
+    for (size_t i = 0; extras != NULL && i < extras->count; i++) {
+        if (is_spelled(name, extras->items[i].spelling, &piece->text)) {
+            piece->variable = TEMPLATE_EXTRA;
+            piece->extra = &extras->items[i];
+            return;
         }
-        *argument = weir_str_make(name.ptr + spelling.len, name.len - spelling.len);
-        if (takes_argument && argument->len == 0) {
-            *message = "a name must follow the point";
-            return -EINVAL;
-        }
-        if ((*variable == TEMPLATE_HEADER || *variable == TEMPLATE_COOKIE) &&
-                !weir_str_is_token(*argument)) {
-            *message = "this is no name of a field";
-            return -EINVAL;
-        }
+    }
+}
+
+int
+template_variable_parse(struct weir_str name, const struct template_extras *extras,
+        struct template_piece *piece, const char **message)
+{
+    find_variable(name, extras, piece);
+    bool has_argument = piece->text.ptr > name.ptr && piece->text.ptr[-1] == '.';
+    if (piece->variable == TEMPLATE_LITERAL) {
+        *message = "unknown variable";
+    } else if (piece->variable == TEMPLATE_TLS_SNI ||
+            piece->variable == TEMPLATE_UPSTREAM_ADDRESS) {
+        *message = TEMPLATE_NOT_IN_BUILD;
+    } else if (has_argument && piece->text.len == 0) {
+        *message = "a name must follow the point";
+    } else if ((piece->variable == TEMPLATE_HEADER || piece->variable == TEMPLATE_COOKIE) &&
+            !weir_str_is_token(piece->text)) {
+        *message = "this is no name of a field";
+    } else {
         return 0;
     }
-    *message = "unknown variable";
     return -EINVAL;
 }
 
@@ -84,7 +120,8 @@ lower_copy(struct arena *arena, struct weir_str text)
 /* The variable at `open`; its closing brace to *close. */
 static int
 parse_variable(struct arena *arena, struct weir_str text, size_t open,
-        struct template_piece *piece, size_t *close, struct template_mistake *mistake)
+        const struct template_extras *extras, struct template_piece *piece, size_t *close,
+        struct template_mistake *mistake)
 {
     const char *end = memchr(text.ptr + open, '}', text.len - open);
     if (end == NULL) {
@@ -93,7 +130,7 @@ parse_variable(struct arena *arena, struct weir_str text, size_t open,
     *close = (size_t)(end - text.ptr);
     struct weir_str name = weir_str_make(text.ptr + open + 1, *close - open - 1);
     const char *message;
-    if (template_variable_parse(name, &piece->variable, &piece->text, &message) < 0) {
+    if (template_variable_parse(name, extras, piece, &message) < 0) {
         int r = refuse(mistake, open + 1, name.len, message);
         mistake->is_unknown_name = strcmp(message, "unknown variable") == 0;
         return r;
@@ -125,7 +162,8 @@ check_literals(struct weir_str text, enum weir_context context,
 
 int
 template_parse(struct arena *arena, struct weir_str text, enum weir_context context,
-        const struct weir_template **out, struct template_mistake *mistake)
+        const struct template_extras *extras, const struct weir_template **out,
+        struct template_mistake *mistake)
 {
     int r = check_literals(text, context, mistake);
     if (r < 0) {
@@ -156,11 +194,11 @@ template_parse(struct arena *arena, struct weir_str text, enum weir_context cont
         size_t end = i + is_double;
         if (end > start) {
             pieces[made->count++] = (struct template_piece){ TEMPLATE_LITERAL,
-                weir_str_make(text.ptr + start, end - start) };
+                weir_str_make(text.ptr + start, end - start), NULL };
         }
         if (is_brace && !is_double) {
             size_t close = i;
-            r = parse_variable(arena, text, i, &pieces[made->count++], &close, mistake);
+            r = parse_variable(arena, text, i, extras, &pieces[made->count++], &close, mistake);
             if (r < 0) {
                 return r;
             }

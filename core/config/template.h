@@ -35,12 +35,30 @@ enum template_variable {
 #define VARIABLE(name, spelling) TEMPLATE_##name,
     TEMPLATE_VARIABLES(VARIABLE)
 #undef VARIABLE
+    TEMPLATE_EXTRA, /* a module's */
+};
+
+struct weir_handler;
+struct weir_variable;
+
+/* What a module adds. */
+struct template_extra {
+    struct weir_str spelling; /* `handler.name`; one that ends in "." takes an argument */
+    const struct weir_handler *handler;   /* borrowed for ever */
+    const struct weir_variable *variable; /* likewise */
+};
+
+/* Those of all declared modules; all zero: none. */
+struct template_extras {
+    const struct template_extra *items;
+    size_t count;
 };
 
 struct template_piece {
     enum template_variable variable;
     struct weir_str text; /* the literal, or the variable's argument: `x-id`, lower case for
                              header, as written otherwise */
+    const struct template_extra *extra; /* of TEMPLATE_EXTRA */
 };
 
 struct weir_template {
@@ -58,17 +76,23 @@ struct template_mistake {
     bool is_unknown_name;  /* `offset` and `length` are the name's */
 };
 
-/* Parses `text` into `arena`. Returns 0; -EINVAL and *mistake; -ENOMEM. */
+/* Parses `text` into `arena`; `extras` outlive it, and may be NULL. Returns 0; -EINVAL and
+ * *mistake; -ENOMEM. */
 WEIR_MUST_USE int template_parse(struct arena *arena, struct weir_str text,
-        enum weir_context context, const struct weir_template **out,
-        struct template_mistake *mistake);
+        enum weir_context context, const struct template_extras *extras,
+        const struct weir_template **out, struct template_mistake *mistake);
 
 /* The name of one variable (as between the braces) and its argument. Returns 0; -EINVAL and
  * *message. */
 WEIR_MUST_USE int template_variable_parse(struct weir_str name,
-        enum template_variable *variable, struct weir_str *argument, const char **message);
+        const struct template_extras *extras, struct template_piece *piece,
+        const char **message);
 
-/* The spelling of the i-th variable, NULL at the end; for suggestions and manuals. */
+/* The spelling of the i-th variable of the server's own, NULL at the end; for manuals. */
 const char *template_variable_name(size_t i);
+
+/* Offers the spellings of all. */
+struct suggestion;
+void template_suggest(struct suggestion *suggestion, const struct template_extras *extras);
 
 #endif

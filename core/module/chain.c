@@ -107,6 +107,34 @@ sort(struct chain_entry *entries, size_t count)
     }
 }
 
+/* Makes the entries of uses whose handlers have variables. */
+static int
+add_variables(struct arena *arena, struct chain *chain)
+{
+    for (uint16_t i = 0; i < chain->use_count; i++) {
+        const struct chain_use *use = &chain->uses[i];
+        if (use->handler->variables.count == 0) {
+            continue;
+        }
+        if (chain->variables == NULL) {
+            chain->variables = arena_array(arena, chain->use_count, sizeof(void *));
+        }
+        struct chain_entry *entry = arena_alloc(arena, sizeof(*entry));
+        if (chain->variables == NULL || entry == NULL) {
+            return -ENOMEM;
+        }
+        *entry = (struct chain_entry){
+            .conf = use->conf,
+            .state_at = use->state_at,
+            .use = i,
+            .phase = CHAIN_VARIABLE,
+            .flight = flight_entry(use->module->name, CHAIN_VARIABLE),
+        };
+        chain->variables[i] = entry;
+    }
+    return 0;
+}
+
 int
 chain_compile(struct arena *arena, const struct chain_use *uses, uint16_t count,
         const struct chain **out, const struct chain_use **bad)
@@ -153,6 +181,10 @@ chain_compile(struct arena *arena, const struct chain_use *uses, uint16_t count,
             i++;
         }
         chain->first[phase] = (uint16_t)i;
+    }
+    int r = add_variables(arena, chain);
+    if (r < 0) {
+        return r;
     }
     *out = chain;
     return 0;

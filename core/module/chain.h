@@ -11,6 +11,9 @@
 
 #define CHAIN_PHASES (WEIR_ON_CLOSE + 1)
 
+/* The phase of an entry in whose place a module's variables are asked: none of the above. */
+#define CHAIN_VARIABLE CHAIN_PHASES
+
 /* One handler as a server or route uses it. */
 struct chain_use {
     const struct weir_module *module;   /* borrowed for ever: modules are never unloaded */
@@ -40,6 +43,10 @@ struct chain {
     uint16_t use_count;
     uint16_t first[CHAIN_PHASES + 1]; /* entries of phase p: [first[p], first[p + 1]) */
     const struct chain_entry *entries;
+
+    /* By use, in whose place its variables are asked: NULL where it has none. NULL when no use
+     * has any. */
+    const struct chain_entry **variables;
 };
 
 /* Compiles `count` uses, in the order of the summed `use` list with the handlers of `handle`

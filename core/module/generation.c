@@ -317,7 +317,9 @@ ask_query(void *context, struct weir_str name, size_t nth, struct weir_str *valu
 static bool
 ask_variable(void *context, struct weir_str name, struct weir_str *value)
 {
-    return template_variable_value(context, name, value);
+    struct weir_request *request = context;
+    const struct generation *generation = course_map_of(request)->generation;
+    return template_variable_value(request, &generation->site->extras, name, value);
 }
 
 static const struct chain *

@@ -47,7 +47,7 @@ struct weir_str generation_capture(const struct weir_request *request, struct we
 
 /* What a variable of CONFIG.md stands for in this request (module/template.c); `name` as
  * between the braces. False when it is empty or there is none. */
-bool template_variable_value(struct weir_request *request, struct weir_str name,
-        struct weir_str *value);
+bool template_variable_value(struct weir_request *request, const struct template_extras *extras,
+        struct weir_str name, struct weir_str *value);
 
 #endif

@@ -73,6 +73,8 @@ life_hook_name(unsigned hook)
         return "conf_close";
     case LIFE_TIMER:
         return "timer";
+    case CHAIN_VARIABLE:
+        return "variable";
     default:
         return phase_name((enum weir_phase)hook);
     }

@@ -34,7 +34,7 @@ enum life_hook {
     LIFE_TIMER,
 };
 
-/* The name of what a flight record names: a phase, or one of the above. */
+/* The name of what a flight record names: a phase, a variable, or one of the above. */
 const char *life_hook_name(unsigned hook);
 
 /* `site` is borrowed. Returns 0 or -ENOMEM. */

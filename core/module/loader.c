@@ -17,14 +17,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config/template.h"
+
 #define SYMBOL "weir_module_v1"
 
 /* The first version of a table that may be found: up to, not including, the field. */
-#define MODULE_MIN_BYTES  offsetof(struct weir_module, init)
-#define HANDLER_MIN_BYTES offsetof(struct weir_handler, help)
-#define HOOK_MIN_BYTES    sizeof(struct weir_hook)
-#define OPTION_MIN_BYTES  offsetof(struct weir_option, key)
-#define CHOICE_MIN_BYTES  sizeof(struct weir_choice)
+#define MODULE_MIN_BYTES   offsetof(struct weir_module, init)
+#define HANDLER_MIN_BYTES  offsetof(struct weir_handler, help)
+#define HOOK_MIN_BYTES     sizeof(struct weir_hook)
+#define OPTION_MIN_BYTES   offsetof(struct weir_option, key)
+#define CHOICE_MIN_BYTES   sizeof(struct weir_choice)
+#define VARIABLE_MIN_BYTES sizeof(struct weir_variable)
 
 #define TABLE_MAX 1000
 #define DEPTH_MAX 8
@@ -72,7 +75,7 @@ loader_is_name(struct weir_str name)
             return false;
         }
     }
-    return name.len > 0 && name.len <= 64;
+    return name.len > 0 && name.len <= LOADER_NAME_MAX;
 }
 
 const char *
@@ -195,6 +198,15 @@ copy_handlers(struct weir_handlers *handlers, struct loader_mistake *mistake)
         }
         hooks->items = copy;
         hooks->item_bytes = sizeof(struct weir_hook);
+        struct weir_variables *variables = &items[i].variables;
+        r = copy_table((struct table){ variables->items, variables->count,
+                               variables->item_bytes },
+                VARIABLE_MIN_BYTES, sizeof(struct weir_variable), "variables", mistake, &copy);
+        if (r < 0) {
+            return r;
+        }
+        variables->items = copy;
+        variables->item_bytes = sizeof(struct weir_variable);
     }
     return 0;
 }
@@ -224,6 +236,39 @@ is_sound_hook(const struct weir_hook *hook)
     return false;
 }
 
+/* `{handler.name}` must be one that the server does not know itself, and no other of them. */
+static int
+check_variables(const struct weir_handler *handler, struct loader_mistake *mistake)
+{
+    for (size_t i = 0; i < handler->variables.count; i++) {
+        const struct weir_variable *variable = &handler->variables.items[i];
+        struct weir_str name = variable->name == NULL ? WEIR_STR("")
+                                                      : weir_str_from(variable->name);
+        struct weir_str stem = name;
+        stem.len -= name.len > 0 && name.ptr[name.len - 1] == '.';
+        if (!loader_is_name(stem) || variable->value == NULL) {
+            return refuse(mistake, rebuild, "letters, digits, _ and -, and a function",
+                    "variable %zu of its handler \"%s\" is wrong", i, handler->name);
+        }
+        char spelled[2 * LOADER_NAME_MAX + 4];
+        struct template_piece piece;
+        const char *message;
+        int len = snprintf(spelled, sizeof(spelled), "%s.%s", handler->name, stem.ptr);
+        if (template_variable_parse(weir_str_make(spelled, (size_t)len), NULL, &piece,
+                    &message) == 0 ||
+                piece.variable != TEMPLATE_LITERAL) {
+            return refuse(mistake, rebuild, "",
+                    "its variable \"%s\" has a name that is the server's", spelled);
+        }
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(handler->variables.items[j].name, variable->name) == 0) {
+                return refuse(mistake, rebuild, "", "it has two variables \"%s\"", spelled);
+            }
+        }
+    }
+    return 0;
+}
+
 static int
 check_handler(const struct weir_handler *handler, struct loader_mistake *mistake)
 {
@@ -244,7 +289,7 @@ check_handler(const struct weir_handler *handler, struct loader_mistake *mistake
                     "hook %zu of its handler \"%s\" is wrong", i, handler->name);
         }
     }
-    return 0;
+    return check_variables(handler, mistake);
 }
 
 static int

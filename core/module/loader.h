@@ -63,6 +63,7 @@ WEIR_MUST_USE int loader_names(loader_name_fn *each, void *context); /* 0 or -EN
 const char *loader_directory(void);
 
 /* A name that a module or handler may have: letters, digits, _ and -. */
+#define LOADER_NAME_MAX 64
 bool loader_is_name(struct weir_str name);
 
 #endif

@@ -144,12 +144,11 @@ compile_name(struct schema *schema, const struct config_member *member,
 {
     struct weir_str key = member->key;
     const char *message = NULL;
-    enum template_variable variable;
-    struct weir_str argument;
+    struct template_piece piece;
     if (condition->kind == CONDITION_HEADER && !field_name_is_valid(key)) {
         message = "is no name of a header field";
     } else if (condition->kind == CONDITION_VARIABLE) {
-        (void)!template_variable_parse(key, &variable, &argument, &message);
+        (void)!template_variable_parse(key, &schema->extras, &piece, &message);
     }
     if (message != NULL) {
         bool is_variable = condition->kind == CONDITION_VARIABLE;
@@ -160,8 +159,8 @@ compile_name(struct schema *schema, const struct config_member *member,
                 (int)(key.len < 200 ? key.len : 200), key.ptr);
         struct suggestion suggestion;
         suggestion_init(&suggestion, key);
-        for (size_t i = 0; is_variable && template_variable_name(i) != NULL; i++) {
-            suggestion_offer(&suggestion, weir_str_from(template_variable_name(i)));
+        if (is_variable) {
+            template_suggest(&suggestion, &schema->extras);
         }
         suggestion_hint(&suggestion, d);
         return false;

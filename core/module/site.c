@@ -15,11 +15,11 @@
 #include "config/resolve.h"
 #include "config/schema.h"
 #include "http/field.h"
-#include "module/captures.h"
 #include "module/loader.h"
 #include "module/site_logs.h"
 #include "module/site_tables.h"
 #include "module/site_uses.h"
+#include "module/template_check.h"
 
 #define ARENA_MAX_BYTES ((size_t)512 << 20)
 
@@ -740,11 +740,11 @@ route_name(struct builder *builder, const struct config_value *where)
 }
 
 static void
-check_captures(struct builder *builder, const struct site_server *server,
+check_templates(struct builder *builder, const struct site_server *server,
         const struct site_route *route, const struct site_uses *uses)
 {
     for (size_t i = 0; i < uses->count && !builder->schema.no_memory; i++) {
-        captures_check(&builder->schema, server->table, route->id, route->where,
+        template_check_route(&builder->schema, server, route,
                 &uses->items[i].conf->handler->options, uses->items[i].merged);
     }
 }
@@ -774,8 +774,9 @@ build_route(struct builder *builder, const struct plan_route *plan, struct site_
     } else if (parent != NULL) {
         route->handle = parent->handle;
     }
-    check_captures(builder, server, route, &route->uses);
-    check_captures(builder, server, route, &route->handle);
+    check_templates(builder, server, route, &route->uses);
+    check_templates(builder, server, route, &route->handle);
+    template_check_match(&builder->schema, server, config_find_name(where, "match"));
 }
 
 static struct site_server *
@@ -1122,6 +1123,7 @@ build(struct builder *builder)
     if (!builder->schema.no_memory) {
         uses_collect(&builder->uses, site);
     }
+    site->extras = builder->schema.extras;
     if (!builder->schema.no_memory && site_find_logs(site) < 0) {
         builder->schema.no_memory = true;
     }

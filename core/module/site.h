@@ -16,6 +16,7 @@
 
 #include "base/arena.h"
 #include "base/map.h"
+#include "config/template.h"
 #include "config/value.h"
 #include "http/settings.h"
 #include "module/host_pattern.h"
@@ -176,6 +177,7 @@ struct site {
     size_t listeners_count;
     struct site_conf *const *confs;
     size_t confs_count;
+    struct template_extras extras;    /* variables of modules */
     const struct weir_str *log_files; /* values of type WEIR_TYPE_LOG, absolute, each once */
     size_t log_files_count;
 };

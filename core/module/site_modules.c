@@ -279,34 +279,63 @@ declare_module(struct uses_builder *uses, const struct config_value *entry,
     return false;
 }
 
+/* What templates may say from now on. */
 static void
+declare_variables(struct uses_builder *uses, const struct weir_handler *handler)
+{
+    struct template_extras *extras = &uses->schema->extras;
+    for (uint32_t i = 0; i < handler->variables.count; i++) {
+        const struct weir_variable *variable = &handler->variables.items[i];
+        char *spelling = uses_allocate(uses, 2 * LOADER_NAME_MAX + 3, 1);
+        if (extras->count == uses->extras_room) {
+            size_t room = uses->extras_room * 2 + 8;
+            struct template_extra *items = uses_allocate(uses, room, sizeof(*items));
+            if (items == NULL) {
+                return;
+            }
+            if (extras->count > 0) {
+                memcpy(items, extras->items, extras->count * sizeof(*items));
+            }
+            extras->items = uses->extras = items;
+            uses->extras_room = room;
+        }
+        if (spelling == NULL) {
+            return;
+        }
+        int len = snprintf(spelling, 2 * LOADER_NAME_MAX + 3, "%s.%s", handler->name,
+                variable->name);
+        uses->extras[extras->count++] = (struct template_extra){
+            weir_str_make(spelling, (size_t)len), handler, variable
+        };
+    }
+}
+
+/* True when the module is there, and what it adds to templates is known. */
+static bool
 declare_entry(struct uses_builder *uses, const struct config_value *entry, struct map *seen,
-        struct site_module *modules, size_t *count)
+        struct site_module *out)
 {
     const struct config_value *name_at = entry;
-    const struct config_value *options = NULL, *defaults = NULL;
     struct weir_str name;
     if (entry->kind == CONFIG_OBJECT) {
         schema_check_keys(uses->schema, &site_module_options, entry);
         name_at = config_find_name(entry, "name");
-        options = config_find_name(entry, "options");
-        defaults = config_find_name(entry, "defaults");
         if (name_at == NULL) {
             struct diagnostic *d = config_mistake(uses->schema->diagnostics,
                     DIAGNOSTIC_REQUIRED, entry, "\"name\" is missing");
             diagnostic_note(d, "a module has a name");
-            return;
+            return false;
         }
     }
-    if (!schema_expect_string(uses->schema, name_at, "the name of a module", &name)) {
-        return;
+    if (!schema_expect_string(uses->schema, name_at, "the name of a module", &name) ||
+            !declare_module(uses, entry, name_at, seen, out)) {
+        return false;
     }
-    struct site_module *module = &modules[*count];
-    if (declare_module(uses, entry, name_at, seen, module)) {
-        (*count)++;
-        declare_options(uses, name_at, options, module);
-        declare_handlers(uses, module->module, name_at, defaults);
+    const struct weir_handlers *handlers = &out->module->handlers;
+    for (uint32_t i = 0; i < handlers->count; i++) {
+        declare_variables(uses, &handlers->items[i]);
     }
+    return true;
 }
 
 void
@@ -326,8 +355,19 @@ uses_declare(struct uses_builder *uses, struct site *site)
     struct map seen;
     map_init(&seen);
     for (uint32_t i = 0; made != NULL && i < modules->count && !uses->schema->no_memory; i++) {
-        declare_entry(uses, modules->items[i], &seen, made, &site->modules_count);
+        site->modules_count += declare_entry(uses, modules->items[i], &seen,
+                &made[site->modules_count]);
     }
     map_fini(&seen);
     site->modules = made;
+    /* The templates of each may say what any of them adds. */
+    for (size_t i = 0; i < site->modules_count && !uses->schema->no_memory; i++) {
+        const struct config_value *name_at = made[i].where;
+        const struct config_value *entry = name_at->parent != NULL &&
+                        name_at->parent->kind == CONFIG_OBJECT
+                ? name_at->parent
+                : NULL;
+        declare_options(uses, name_at, config_find_name(entry, "options"), &made[i]);
+        declare_handlers(uses, made[i].module, name_at, config_find_name(entry, "defaults"));
+    }
 }

@@ -29,8 +29,10 @@ struct uses_builder {
     const struct config_value *modules; /* the `modules` list; NULL: none */
     struct map handlers;                /* name to struct declared */
     struct map missing;                 /* names of modules that were reported when declared */
-    struct map confs;                   /* canonical text to struct site_conf */
-    struct site_conf **made;            /* owned; all of them in order */
+    struct template_extra *extras;      /* schema->extras, while it grows */
+    size_t extras_room;
+    struct map confs;        /* canonical text to struct site_conf */
+    struct site_conf **made; /* owned; all of them in order */
     size_t made_count, made_room;
 };
 

@@ -11,6 +11,7 @@
 #include "http/request.h"
 #include "module/client.h"
 #include "module/generation.h"
+#include "module/variable.h"
 
 static struct weir_str
 find_cookie(const struct weir_request *request, struct weir_str name)
@@ -137,6 +138,8 @@ value_of(struct weir_request *request, const struct template_piece *piece,
         return status_text(request);
     case TEMPLATE_REQUEST_ID:
         return client_request_id(generation_trust(request), request);
+    case TEMPLATE_EXTRA:
+        return variable_value(request, piece->extra, piece->text);
     case TEMPLATE_TLS_SNI: /* refused by config/template.c in this build */
     case TEMPLATE_UPSTREAM_ADDRESS:
         break;
@@ -145,12 +148,12 @@ value_of(struct weir_request *request, const struct template_piece *piece,
 }
 
 bool
-template_variable_value(struct weir_request *request, struct weir_str name,
-        struct weir_str *value)
+template_variable_value(struct weir_request *request, const struct template_extras *extras,
+        struct weir_str name, struct weir_str *value)
 {
     struct template_piece piece;
     const char *message;
-    if (template_variable_parse(name, &piece.variable, &piece.text, &message) < 0) {
+    if (template_variable_parse(name, extras, &piece, &message) < 0) {
         return false;
     }
     *value = value_of(request, &piece, WEIR_CONTEXT_TEXT);

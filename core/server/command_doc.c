@@ -82,6 +82,20 @@ write_phases(struct emit *emit, const struct weir_handler *handler)
 }
 
 static void
+write_variables(struct emit *emit, const struct weir_handler *handler)
+{
+    for (uint32_t i = 0; i < handler->variables.count; i++) {
+        const struct weir_variable *variable = &handler->variables.items[i];
+        bool takes_argument = variable->name[strlen(variable->name) - 1] == '.';
+        emit_format(emit, "  variable {%s.%s%s}\n", handler->name, variable->name,
+                takes_argument ? "NAME" : "");
+        if (variable->help != NULL) {
+            emit_format(emit, "      %s\n", variable->help);
+        }
+    }
+}
+
+static void
 write_module(struct emit *emit, const struct weir_module *module)
 {
     emit_format(emit, "module %s %s\n", module->name, module->version);
@@ -97,6 +111,7 @@ write_module(struct emit *emit, const struct weir_module *module)
         }
         write_phases(emit, handler);
         write_options(emit, &handler->options, 2);
+        write_variables(emit, handler);
     }
 }
 

@@ -117,7 +117,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     arena_init(&arena, NULL, 0, SIZE_MAX);
     const struct weir_template *template = NULL;
     struct template_mistake mistake = { .message = NULL };
-    if (template_parse(&arena, text, context, &template, &mistake) == 0) {
+    if (template_parse(&arena, text, context, NULL, &template, &mistake) == 0) {
         check_pieces(template, text);
         static struct rig rig;
         const void *const confs[] = { &template };

@@ -24,7 +24,7 @@ SIGNALS = {"segv": "SIGSEGV", "abort": "SIGABRT", "stack": "SIGSEGV", "loop": "S
 def served(weir, use=("crash",), handle="crash", **workers):
     module = Path(os.environ["WEIR_BUILDDIR"], "tests/support/.libs/libcrash.so")
     return weir({
-        "modules": [{"name": "crash", "path": str(module)}, "respond"],
+        "modules": [{"name": "crash", "path": str(module)}, "respond", "headers"],
         "workers": {"processes": 2, **workers},
         "defaults": {"use": list(use)},
         "servers": [{"listen": "127.0.0.1:0",
@@ -71,6 +71,19 @@ def test_a_crash_is_named_and_its_worker_replaced(weir, raw, hook, way):
         assert f"POST /{hook}/{way}" in line
         if hook not in ("head", "rewrite"):
             assert 'route "the one"' in line
+    assert is_replaced(server, raw, before)
+
+
+@pytest.mark.parametrize("way", ["segv", "loop"])
+def test_a_crash_in_a_variable_is_named(weir, raw, way):
+    fields = {"headers": {"response": {"set": {"X-Way": "{crash.way}"}}}}
+    server = served(weir, use=("crash", fields), stall_timeout="300ms")
+    server.expect_error(".")
+    assert raw(server).send(request("/fine")).read().field("x-way") == "alive"
+    before = workers(server)
+    ask(raw, server, f"/variable/{way}")
+    server.wait_for_line("is stuck in module crash, hook variable" if way == "loop"
+                         else "in module crash, hook variable.*it is replaced", 20)
     assert is_replaced(server, raw, before)
 
 

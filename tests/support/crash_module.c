@@ -148,6 +148,18 @@ on_reply_body(struct weir_request *request, const void *conf, struct weir_filter
     return WEIR_DONE;
 }
 
+/* {crash.way} */
+static struct weir_str
+on_variable(struct weir_request *request, const void *conf, struct weir_str argument)
+{
+    (void)conf;
+    (void)argument;
+    crash_in(request, WEIR_STR("variable"));
+    return WEIR_STR("alive");
+}
+
+static const struct weir_variable variables[] = { { "way", on_variable, NULL } };
+
 static const struct weir_hook hooks[] = {
     { .on = WEIR_ON_HEAD, .request = on_head },
     { .on = WEIR_ON_REWRITE, .request = on_rewrite },
@@ -185,7 +197,9 @@ static const struct weir_hook connection_hooks[] = {
 WEIR_EXPORT const struct weir_module weir_module_v1 = {
     WEIR_MODULE_HEAD("crash", "1.0.0", "Crashes on demand"),
     .flags = WEIR_MODULE_MANY_LOOPS,
-    WEIR_HANDLERS({ .name = "crash", .hooks = WEIR_HOOKS(hooks) },
+    WEIR_HANDLERS({ .name = "crash",
+                          .hooks = WEIR_HOOKS(hooks),
+                          .variables = WEIR_VARIABLES(variables) },
             { .name = "crash_connection",
                     .options = WEIR_OPTIONS(struct crash_conf, options),
                     .hooks = WEIR_HOOKS(connection_hooks) }),

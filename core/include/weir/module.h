@@ -78,6 +78,35 @@ struct weir_hooks {
     uint32_t count, item_bytes;
 };
 
+/*
+ * The value of a variable in a request, for templates and for `match`. Looks and says; what it
+ * returns is escaped for the place it goes to.
+ * Thread:  the request's loop, from within whatever hook fills in a template, the module's own
+ *          among them; weir_request_state() and weir_request_worker() are the handler's. It
+ * must not block, wait, answer or change the request; variables of modules in templates that it
+ * fills in itself are empty. Params:  argument: what stands behind the variable's point; else
+ * empty. Returns: a text that lives as long as the request (weir_request_alloc()); .len 0:
+ * nothing to say. Above WEIR_VARIABLE_MAX_BYTES it is left out, with an error in the log.
+ */
+typedef struct weir_str weir_variable_fn(struct weir_request *request, const void *conf,
+        struct weir_str argument);
+
+#define WEIR_VARIABLE_MAX_BYTES 16384u
+
+/* `{HANDLER.NAME}`: known wherever the module is declared; on a route only where the handler is
+ * in use. Of several uses under names of their own the first that has something to say is
+ * heard, in the order of the route's lists. */
+struct weir_variable {
+    const char *name; /* letters, digits, _ and -; with a point behind it takes an argument */
+    weir_variable_fn *value;
+    const char *help; /* one sentence, no full stop */
+};
+
+struct weir_variables {
+    const struct weir_variable *items;
+    uint32_t count, item_bytes;
+};
+
 /* One name that may stand in `use` or `handle`. All functions may be NULL. */
 struct weir_handler {
     const char *name;
@@ -94,6 +123,8 @@ struct weir_handler {
      * option fills, and gives it back. Workers only. */
     int (*conf_open)(void *conf, struct weir_conf_report *report);
     void (*conf_close)(void *conf);
+
+    struct weir_variables variables;
 };
 
 struct weir_handlers {
@@ -147,6 +178,12 @@ struct weir_module {
 
 /* The table of hooks in the array `array`. */
 #define WEIR_HOOKS(array)                                                           \
+    {                                                                               \
+        (array), (uint32_t)(sizeof(array) / sizeof((array)[0])), sizeof((array)[0]) \
+    }
+
+/* The table of variables in the array `array`. */
+#define WEIR_VARIABLES(array)                                                       \
     {                                                                               \
         (array), (uint32_t)(sizeof(array) / sizeof((array)[0])), sizeof((array)[0]) \
     }

@@ -64,8 +64,8 @@ START_TEST(parses_templates)
     arena_init(&arena, NULL, 0, 1 << 20);
     const struct weir_template *template_ = NULL;
     struct template_mistake mistake;
-    int r = template_parse(&arena, weir_str_from(cases[_i].text), cases[_i].context, &template_,
-            &mistake);
+    int r = template_parse(&arena, weir_str_from(cases[_i].text), cases[_i].context, NULL,
+            &template_, &mistake);
     unit_check(r == cases[_i].want, cases[_i].why);
     if (r == 0) {
         char text[256];
@@ -131,7 +131,7 @@ START_TEST(survives_each_allocation_failing)
         const struct weir_regex *regex;
         struct template_mistake mistake;
         struct regex_mistake regex_mistake;
-        int r = template_parse(&arena, WEIR_STR("a{header.X}b"), WEIR_CONTEXT_TEXT, &template_,
+        int r = template_parse(&arena, WEIR_STR("a{header.X}b"), WEIR_CONTEXT_TEXT, NULL, &template_,
                 &mistake);
         ck_assert(r == 0 || r == -ENOMEM);
         r = regex_compile(&arena, WEIR_STR("^/(?<x>a|b)+"), &regex, &regex_mistake);
