@@ -184,6 +184,7 @@ write_front(struct output *output, size_t *wanted)
                 ? 0
                 : front->hold->check(front->hold);
         if (r < 0) {
+            output->has_source_failed = true;
             return r; /* the file is another by now: better no end than a wrong one */
         }
         *wanted = front->len < FILE_PORTION_BYTES ? (size_t)front->len : FILE_PORTION_BYTES;

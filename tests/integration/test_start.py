@@ -131,22 +131,6 @@ def test_an_unreadable_file_is_named(somebody):
     assert f'"{file}" cannot be read: Permission denied' in done.stderr
 
 
-def test_a_root_that_cannot_be_entered_is_named(somebody):
-    """It can be opened, and yet nothing in it could be served."""
-    folder, _ = somebody
-    (folder / "www").mkdir()
-    (folder / "www").chmod(0)
-    server = run_as_somebody(somebody, {"modules": ["static"], "servers": [
-        {"listen": "127.0.0.1:0", "routes": [{"handle": {"static": str(folder / "www")}}]}]})
-    server.exit_status = 78
-    server.expect_error("cannot open the directory")
-    server.launch()
-    server.wait_exit()
-    assert f"cannot open the directory {folder}/www: Permission denied" in server.log
-    assert server.addresses == []
-    server.finish()
-
-
 @pytest.mark.parametrize("text, at, says", [
     ('{ "modules": ["respond"]\n  "servers": [] }', "1:25", "comma is missing"),
     ("{ 'modules': [] }", "1:3", "double quotes|quot"),
