@@ -70,6 +70,7 @@ struct engine {
     void *handler_context;                 /* borrowed; for the handler */
     struct weir_str server_name;           /* the Server field; empty: none */
     struct file_cache *files;              /* borrowed; NULL: none, and no file is found */
+    struct spill_store *spills;            /* borrowed; NULL: all of a body is in memory */
 
     /* Changes. */
     bool is_draining;           /* every answer is its connection's last */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A request's memory, its head once read, and its body on the way in. */
+/* A request's memory, and its head once read. */
 #include "http/request.h"
 
 #include <errno.h>
@@ -16,12 +16,10 @@
 /* What one request may take in all: head, fields and whatever modules ask for. */
 #define ARENA_CEILING_BYTES (4u << 20)
 
-#define BODY_MARK_BYTES  (64u << 10)
 #define REPLY_MARK_BYTES (1u << 20)
 
-/* The marks while memory is tight: enough to get on with, little enough for a server full of
+/* The mark while memory is tight: enough to get on with, little enough for a server full of
  * clients that do not. */
-#define TIGHT_BODY_MARK_BYTES  4096u
 #define TIGHT_REPLY_MARK_BYTES 16384u
 
 const char *
@@ -101,9 +99,7 @@ request_new(struct engine *engine, const struct request_transport *transport, vo
     request->timeouts = timeouts;
     request->log_level = (uint8_t)log_level();
     request->began_ns = loop_now_ns(engine->loop);
-    slice_queue_init(&request->in.queue);
-    request->in.mark_bytes = BODY_MARK_BYTES;
-    request->in.read = &request->in.queue;
+    request_body_init(&request->in);
     slice_queue_init(&request->reply.queue);
     request->reply.wire = &request->reply.queue;
     request->reply.mark_bytes = REPLY_MARK_BYTES;
@@ -119,7 +115,7 @@ void
 request_free(struct weir_request *request)
 {
     struct engine *engine = request->engine;
-    slice_queue_fini(&request->in.queue);
+    request_body_drop(&request->in);
     slice_queue_fini(&request->reply.queue);
     arena_reset(&request->arena);
     engine->figures.requests_ended++;
@@ -217,20 +213,6 @@ request_wake(struct weir_request *request)
 }
 
 uint64_t
-request_body_room(const struct weir_request *request)
-{
-    const struct request_body *in = &request->in;
-    if (in->is_checked) {
-        return UINT64_MAX; /* nothing of it is kept */
-    }
-    uint64_t mark_bytes = in->mark_bytes;
-    if (mark_bytes > TIGHT_BODY_MARK_BYTES && budget_level() != BUDGET_AMPLE) {
-        mark_bytes = TIGHT_BODY_MARK_BYTES;
-    }
-    return in->queue.bytes < mark_bytes ? mark_bytes - in->queue.bytes : 0;
-}
-
-uint64_t
 reply_room(const struct weir_request *request)
 {
     const struct reply *reply = &request->reply;
@@ -239,60 +221,6 @@ reply_room(const struct weir_request *request)
         mark_bytes = TIGHT_REPLY_MARK_BYTES;
     }
     return reply->queue.bytes < mark_bytes ? mark_bytes - reply->queue.bytes : 0;
-}
-
-int
-request_body_push(struct weir_request *request, struct weir_str bytes)
-{
-    struct request_body *in = &request->in;
-    WEIR_ASSERT(!in->ended && in->error == 0);
-    if (bytes.len > request->limits->body_bytes ||
-            in->received_bytes > request->limits->body_bytes - bytes.len) {
-        in->error = -EMSGSIZE;
-        return in->error;
-    }
-    if (!in->is_checked && slice_queue_append(&in->queue, bytes) < 0) {
-        in->error = -ENOMEM;
-        return in->error;
-    }
-    in->received_bytes += bytes.len;
-    return 0;
-}
-
-void
-request_body_end(struct weir_request *request, struct weir_str trailers)
-{
-    request->in.ended = true;
-    if (trailers.len > 0) {
-        /* Without memory the request goes on without its trailers, as it may (RFC 9110 6.5). */
-        request->in.trailers = arena_copy(&request->arena, trailers);
-    }
-}
-
-void
-request_body_fail(struct weir_request *request, int error)
-{
-    WEIR_ASSERT(error < 0);
-    if (!request->in.ended && request->in.error == 0) {
-        request->in.error = error;
-    }
-}
-
-uint16_t
-request_body_status(int error)
-{
-    switch (error) {
-    case -EMSGSIZE:
-        return 413;
-    case -E2BIG:
-        return 431;
-    case -ETIMEDOUT:
-        return 408;
-    case -ENOMEM:
-        return 503;
-    default:
-        return 400;
-    }
 }
 
 struct weir_str
@@ -373,40 +301,4 @@ void *
 weir_request_alloc(struct weir_request *request, size_t bytes)
 {
     return arena_alloc(&request->arena, bytes);
-}
-
-uint64_t
-weir_body_length(const struct weir_request *request)
-{
-    switch (request->head.body) {
-    case HEAD_BODY_NONE:
-        return 0;
-    case HEAD_BODY_LENGTH:
-        return request->head.body_bytes;
-    case HEAD_BODY_CHUNKED:
-        return LENGTH_UNKNOWN;
-    }
-    return 0;
-}
-
-ssize_t
-weir_body_read(struct weir_request *request, void *dst, size_t dst_bytes)
-{
-    struct request_body *in = &request->in;
-    in->wanted = true;
-    size_t moved = 0;
-    while (moved < dst_bytes && in->read->count > 0) {
-        const struct slice *front = slice_queue_at(in->read, 0);
-        size_t len = front->len < dst_bytes - moved ? (size_t)front->len : dst_bytes - moved;
-        memcpy((char *)dst + moved, front->ptr, len);
-        slice_queue_consume(in->read, len);
-        moved += len;
-    }
-    if (moved > 0 || dst_bytes == 0) {
-        return (ssize_t)moved;
-    }
-    if (in->error != 0) {
-        return in->error;
-    }
-    return request_body_is_read(in) ? 0 : -EAGAIN;
 }

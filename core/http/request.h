@@ -62,16 +62,18 @@ const char *request_end_label(enum request_end end);
 
 /* The body on its way in. */
 struct request_body {
-    struct slice_queue queue; /* what the transport brought */
+    struct slice_queue queue; /* what the transport brought, or its beginning */
     struct slice_queue *read; /* what readers take from: &queue, or behind the body filters */
     bool read_ended;          /* with filters: nothing follows in `read` */
     uint64_t received_bytes;
     uint64_t mark_bytes;      /* the transport stops reading above it; request_body_room() */
+    uint64_t memory_bytes;    /* of a kept body, what is above it goes to `spill`; or never */
+    struct spill *spill;      /* owned; what follows `queue`; NULL: nothing */
     struct weir_str trailers; /* whole lines, in the arena; when `ended` */
     int error;                /* negative errno once it broke; see weir_body_read() */
     bool wanted;              /* somebody reads: 100 Continue may go out */
     bool is_checked;          /* nobody reads: what comes is counted and dropped */
-    bool ended;               /* all of it is in the queue */
+    bool ended;               /* all of it has come */
     struct chunked *chunked;  /* HTTP/1's, when it comes in chunks; in the arena */
     /* The client's time: while the transport waits for it, and no longer (limits.body_rate). */
     uint64_t resumed_ns, spent_ns;
@@ -199,8 +201,8 @@ void request_end(struct weir_request *request, enum request_end end);
 /* Runs the request again at the end of the turn. */
 void request_wake(struct weir_request *request);
 
-/* The transport feeds the body. request_body_push() answers -EMSGSIZE above the route's limit
- * and -ENOMEM; both are recorded in in.error too. */
+/* The transport feeds the body. request_body_push() answers -EMSGSIZE above the route's limit,
+ * -ENOSPC where no more can be kept, and -ENOMEM; all are recorded in in.error too. */
 WEIR_MUST_USE int request_body_push(struct weir_request *request, struct weir_str bytes);
 void request_body_end(struct weir_request *request, struct weir_str trailers);
 void request_body_fail(struct weir_request *request, int error);
@@ -208,12 +210,27 @@ void request_body_fail(struct weir_request *request, int error);
 /* The status that tells the client what was wrong with its body: of an error in in.error. */
 uint16_t request_body_status(int error);
 
+/* Of the request: before, and when nobody wants what came of it any more. */
+void request_body_init(struct request_body *in);
+void request_body_drop(struct request_body *in);
+
+/* From now on the body is read without being asked for, up to limits.body_buffer; what of it is
+ * more than limits.body_memory goes to a file. When that is done, or it has ended or failed,
+ * request_body_is_kept(). */
+void request_body_keep(struct weir_request *request);
+bool request_body_is_kept(const struct weir_request *request);
+
+/* Whether there is more of it than stands in the queue; and brings it there, as the queue runs
+ * empty. True when it brought something. */
+bool request_body_is_spilled(const struct request_body *in);
+bool request_body_refill(struct weir_request *request);
+
 /* What stands at the reader's end of the body, and at the wire's end of the answer: the same as
  * at the other end unless filters stand between. */
 static inline bool
 request_body_is_read(const struct request_body *in)
 {
-    return in->read == &in->queue ? in->ended : in->read_ended;
+    return in->read == &in->queue ? in->ended && !request_body_is_spilled(in) : in->read_ended;
 }
 
 static inline bool

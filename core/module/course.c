@@ -242,9 +242,8 @@ course_log_request(const struct weir_request *request, const char *what)
             (int)(target.len < 200 ? target.len : 200), target.ptr, what);
 }
 
-/* The status that tells the client what was wrong with its body; 0 when nothing was. */
-static unsigned
-body_error_status(const struct weir_request *request)
+unsigned
+course_body_status(const struct weir_request *request)
 {
     int error = request->in.error;
     if (error == -EIO) { /* a filter of ours */
@@ -280,7 +279,7 @@ void
 course_answer_fault(struct weir_request *request, const struct chain_entry *entry,
         const char *what)
 {
-    unsigned status = body_error_status(request);
+    unsigned status = course_body_status(request);
     if (status == 0) {
         course_log_fault(request, entry, what);
         status = 500;
@@ -301,7 +300,8 @@ course_run(struct weir_request *request)
     }
     bool has_moved;
     do {
-        has_moved = course_flow_body(request);
+        has_moved = request->in.spill != NULL && request_body_refill(request);
+        has_moved |= course_flow_body(request);
         has_moved |= course_ask(request);
         has_moved |= reply_fill(request);
         has_moved |= course_reply(request);

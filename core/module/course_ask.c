@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  *     SERVER -> SERVER_HOOKS -> ROUTE -> ROUTE_HOOKS -> DONE
- *                 ^      |               ^      |
- *                 +------+---- WAITING --+------+
+ *                 ^      |               ^   |  ^  \-- access is through --> BODY
+ *                 +------+---- WAITING --+---+  +------ it is kept ------------+
  *
  * Any state ends in DONE when the core answers, or when the request ends.
  */
@@ -61,6 +61,9 @@ begin_route(struct weir_request *request, struct course *course)
         request->reply.close = true; /* nothing more of it is interpreted (HTTP.md) */
     } else if (course_set_body_filters(request) < 0) {
         course_answer(request, 503);
+    } else {
+        course->keeps_body = request->limits->body_buffer_bytes > 0 &&
+                request->head.body != HEAD_BODY_NONE;
     }
 }
 
@@ -131,13 +134,20 @@ static bool
 ask_route(struct weir_request *request, struct course *course)
 {
     const uint16_t *first = course->chain->first;
-    bool has_filters = first[WEIR_ON_REQUEST_BODY] != first[WEIR_ON_PREPARE];
-    if (has_filters && course->ask_at < first[WEIR_ON_REQUEST_BODY] &&
+    bool has_border = first[WEIR_ON_REQUEST_BODY] != first[WEIR_ON_PREPARE] ||
+            course->keeps_body;
+    if (has_border && course->ask_at < first[WEIR_ON_REQUEST_BODY] &&
             !ask_hooks(request, course, first[WEIR_ON_REQUEST_BODY])) {
         return false;
     }
-    if (has_filters && course->ask_at < first[WEIR_ON_PREPARE]) {
+    if (has_border && course->ask_at < first[WEIR_ON_PREPARE]) {
         course->ask_at = first[WEIR_ON_PREPARE];
+    }
+    if (course->keeps_body) {
+        course->keeps_body = false;
+        request_body_keep(request);
+        course->asker = ASKER_BODY;
+        return false;
     }
     return ask_hooks(request, course, first[WEIR_ON_CONTENT + 1]);
 }
@@ -169,6 +179,18 @@ resume_hook(struct weir_request *request, struct course *course)
     take_verdict(request, course, verdict);
 }
 
+/* The body, or what is kept of it, has been read. */
+static void
+take_body(struct weir_request *request, struct course *course)
+{
+    if (request->in.error == 0) {
+        course->asker = ASKER_ROUTE_HOOKS;
+        return;
+    }
+    unsigned status = course_body_status(request);
+    course_answer(request, status == 0 ? 500 : status);
+}
+
 bool
 course_ask(struct weir_request *request)
 {
@@ -191,6 +213,12 @@ course_ask(struct weir_request *request)
             if (ask_route(request, course)) {
                 course_answer(request, 404);
             }
+            break;
+        case ASKER_BODY:
+            if (!request_body_is_kept(request)) {
+                return has_moved;
+            }
+            take_body(request, course);
             break;
         case ASKER_WAITING:
             if (!course_is_ripe(request, &course->ask_wait)) {

@@ -139,7 +139,8 @@ course_flow_body(struct weir_request *request)
         return false;
     }
     bool moved = false;
-    int r = filter_line_step(line, in->ended, call_filter, request, &moved);
+    int r = filter_line_step(line, in->ended && !request_body_is_spilled(in), call_filter,
+            request, &moved);
     if (r < 0) {
         unsigned status = take_fault(request, line, r, "failed: the body is refused",
                 "three calls without progress: the body is refused");

@@ -244,7 +244,7 @@ course_keep_for_log(struct weir_request *request)
     course->log = walk;
     request->ended_ns = clock_monotonic_ns(loop_clock(request->engine->loop));
     /* Nobody reads the bodies any more; what they hold may be much. */
-    slice_queue_fini(&request->in.queue);
+    request_body_drop(&request->in);
     slice_queue_fini(&request->reply.queue);
     return 0;
 }

@@ -22,6 +22,7 @@ enum asker_state {
     ASKER_SERVER_HOOKS,
     ASKER_ROUTE,
     ASKER_ROUTE_HOOKS,
+    ASKER_BODY,
     ASKER_WAITING,
     ASKER_DONE,
 };
@@ -46,6 +47,7 @@ struct course {
     uint16_t ask_at, reply_at; /* entries of the chain */
     uint8_t stalls;            /* resumes in a row that found nothing changed */
     bool is_timed;             /* calls of its hooks are (module/hook_figures.h) */
+    bool keeps_body;           /* limits.body_buffer: it is read before the phase prepare */
     bool is_late;              /* timeouts.request is over: reply-head hooks wait no more */
     bool is_replacing; /* the reply-head hook at reply_at has begun an answer of its own */
     struct hook_wait ask_wait, reply_wait;
@@ -85,6 +87,9 @@ enum weir_verdict course_call_quiet(struct weir_request *request, struct hook_wa
 /* A line in the log that names module and hook (course_log_request() names none). */
 void course_log_fault(const struct weir_request *request, const struct chain_entry *entry,
         const char *what);
+
+/* The status that tells the client what was wrong with its body; 0 when nothing was. */
+unsigned course_body_status(const struct weir_request *request);
 
 /* The core answers in the modules' place. An answer whose head has left can only be cut. */
 void course_answer(struct weir_request *request, unsigned status);

@@ -266,6 +266,7 @@ fill_limits(struct builder *builder, struct site_settings *settings)
     schema_fill(&builder->schema, &site_limits_options, settings->limits_from,
             settings->limits_from, &conf);
     settings->limits = conf.http;
+    builder->site->keeps_bodies |= conf.http.body_buffer_bytes > 0;
     if (conf.body_rate.count == UINT64_MAX || conf.body_rate.per_ns == 0) {
         settings->limits.body_rate_bytes_per_s = 0;
     } else {

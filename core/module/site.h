@@ -45,6 +45,8 @@ struct site_workers {
     struct weir_str user, group; /* .len 0: none given */
     uint64_t memory_bytes;       /* 0: a quarter of the machine's, divided by processes;
                                     UINT64_MAX: no limit */
+    struct weir_str temp_dir;    /* absolute */
+    uint64_t temp_size_bytes;    /* UINT64_MAX: no limit */
     uint64_t drain_timeout_ns;
     uint64_t start_timeout_ns; /* CLOCK_NEVER: none */
     uint64_t stall_timeout_ns; /* CLOCK_NEVER: none */
@@ -177,7 +179,8 @@ struct site {
     size_t listeners_count;
     struct site_conf *const *confs;
     size_t confs_count;
-    struct template_extras extras;    /* variables of modules */
+    struct template_extras extras; /* variables of modules */
+    bool keeps_bodies; /* a limits.body_buffer is given: workers.temp_dir is needed */
     const struct weir_str *log_files; /* values of type WEIR_TYPE_LOG, absolute, each once */
     size_t log_files_count;
 };

@@ -45,6 +45,11 @@ static const struct weir_option workers[] = {
             .max = INT64_MAX,
             .help = "Memory for requests in each worker; a quarter of the machine's, divided by "
                     "processes, unless given"),
+    WEIR_PATH(struct site_workers, temp_dir, .preset = "/var/tmp",
+            .help = "Directory for bodies that are too large for memory: files without a name"),
+    WEIR_SIZE(struct site_workers, temp_size_bytes, .key = "temp_size", .preset = "1g",
+            .min = 1 << 20, .max = INT64_MAX,
+            .help = "What each worker may keep there; 507 above it"),
     WEIR_DURATION(struct site_workers, drain_timeout_ns, .key = "drain_timeout",
             .preset = "60s", .help = "The longest a stopping worker finishes what it accepted"),
     WEIR_DURATION(struct site_workers, start_timeout_ns, .key = "start_timeout",
@@ -174,6 +179,14 @@ static const struct weir_option limits[] = {
             .help = "Longest request body; 413 above it"),
     WEIR_RATE(struct limits_conf, body_rate, .preset = "false",
             .help = "Least bytes of a request body in a time, \"1k/s\"; 408 below it"),
+    WEIR_SIZE(struct limits_conf, http.body_buffer_bytes, .key = "body_buffer", .preset = "0",
+            .zero = true,
+            .help = "So much of a request body is read before a handler is asked; 0: none, "
+                    "false: all of it"),
+    WEIR_SIZE(struct limits_conf, http.body_memory_bytes, .key = "body_memory",
+            .preset = "512k", .min = 4096, .max = INT64_MAX,
+            .help = "Of a body that is buffered, so much stays in memory; the rest goes to a "
+                    "file in workers.temp_dir"),
     WEIR_COUNT(struct limits_conf, http.connections, .key = "connections", .preset = "10000",
             .help = "Most connections of a worker and listener"),
     WEIR_COUNT(struct limits_conf, http.requests_per_connection,

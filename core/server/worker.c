@@ -22,6 +22,7 @@
 #include "base/buf.h"
 #include "event/loop.h"
 #include "event/signal.h"
+#include "http/spill.h"
 #include "observe/flight.h"
 #include "observe/log.h"
 #include "observe/metric.h"
@@ -223,8 +224,17 @@ load_site(struct worker *worker, struct diagnostics *diagnostics)
                 worker->site->listeners_count, worker->inherited_count);
         return EXIT_RUNTIME;
     }
+    struct weir_str temp_dir = worker->site->workers.temp_dir;
+    r = worker->site->keeps_bodies ? spill_check(temp_dir) : 0;
+    if (r < 0) {
+        log_error("workers.temp_dir: the bodies of limits.body_buffer cannot be kept in %.*s: "
+                  "%s: name a directory that workers.user may write to",
+                WEIR_STR_ARG(temp_dir), strerror(-r));
+        return EXIT_CONFIGURATION;
+    }
     worker->max_requests = worker->site->workers.max_requests;
     budget_init(memory_of_worker(&worker->site->workers, worker->hello.processes));
+    spill_limit(worker->site->workers.temp_size_bytes);
     r = generation_new(worker->site, diagnostics, &worker->generation);
     return r == 0 ? EXIT_OK : r == -ENOMEM ? EXIT_SYSTEM : EXIT_CONFIGURATION;
 }
@@ -252,6 +262,8 @@ make_loops(struct worker *worker)
                 .pools = worker->pools,
                 .life = worker->life,
                 .metrics = worker->metrics,
+                .keeps_bodies_in = worker->site->keeps_bodies ? worker->site->workers.temp_dir
+                                                              : weir_str_make(NULL, 0),
                 .loop = loop,
                 .on_opened = on_slot_opened,
                 .on_finished = on_loop_finished,

@@ -15,6 +15,7 @@
 #include "event/loop.h"
 #include "event/signal.h"
 #include "http/file_cache.h"
+#include "http/spill.h"
 #include "module/port.h"
 #include "module/wait.h"
 #include "net/listener.h"
@@ -341,6 +342,24 @@ make_entrances(struct worker_loop *loop, const struct worker_loop_settings *sett
     return 0;
 }
 
+/* What waits for disks. */
+static int
+make_files(struct worker_loop *loop, const struct worker_loop_settings *settings)
+{
+    /* In a pool of their own where one is named for it. */
+    struct pool *pool = pools_find(settings->pools, WEIR_STR("files"));
+    if (pool == NULL) {
+        pool = pools_find(settings->pools, WEIR_STR("default"));
+    }
+    const struct file_cache_settings preset = FILE_CACHE_PRESET;
+    int r = file_cache_new(loop->loop, pool, loop->mailbox, &preset, &loop->files);
+    if (r < 0 || settings->keeps_bodies_in.ptr == NULL) {
+        return r;
+    }
+    return spill_store_new(loop->loop, pool, loop->mailbox, settings->keeps_bodies_in,
+            &loop->spills);
+}
+
 int
 worker_loop_init(struct worker_loop *loop, const struct worker_loop_settings *settings)
 {
@@ -358,12 +377,7 @@ worker_loop_init(struct worker_loop *loop, const struct worker_loop_settings *se
         r = wait_table_new(loop->loop, loop->mailbox, &loop->waits);
     }
     if (r == 0) {
-        /* Disks are waited for in a pool of their own where one is named for it. */
-        struct pool *pool = pools_find(settings->pools, WEIR_STR("files"));
-        const struct file_cache_settings preset = FILE_CACHE_PRESET;
-        r = file_cache_new(loop->loop,
-                pool != NULL ? pool : pools_find(settings->pools, WEIR_STR("default")),
-                loop->mailbox, &preset, &loop->files);
+        r = make_files(loop, settings);
     }
     if (r == 0) {
         r = make_entrances(loop, settings);
@@ -389,6 +403,7 @@ worker_loop_init(struct worker_loop *loop, const struct worker_loop_settings *se
     r = engine_init(&loop->engine, loop->loop, generation_handler(settings->generation),
             &loop->map);
     loop->engine.files = loop->files;
+    loop->engine.spills = loop->spills;
     return r;
 }
 
@@ -472,6 +487,7 @@ worker_loop_fini(struct worker_loop *loop)
     }
     mailbox_free(loop->mailbox);
     file_cache_free(loop->files);
+    spill_store_free(loop->spills);
     figures_free(loop->counted);
     wait_table_free(loop->waits);
     free(loop->entrances);

@@ -62,6 +62,7 @@ struct worker_loop {
     struct mailbox *mailbox;    /* owned */
     struct wait_table *waits;   /* owned */
     struct file_cache *files;   /* owned */
+    struct spill_store *spills; /* owned; NULL: no body is kept */
     struct figures *counted;    /* owned; NULL: nothing is counted */
     struct entrance *entrances; /* owned; by address */
     size_t entrance_count;
@@ -83,12 +84,13 @@ struct worker_loop {
 };
 
 struct worker_loop_settings {
-    unsigned index, count;         /* this one, of how many */
-    struct generation *generation; /* borrowed */
-    struct pools *pools;           /* borrowed */
-    struct life *life;             /* borrowed */
-    struct metric_pages *metrics;  /* borrowed; NULL: nothing is counted */
-    struct loop *loop;             /* taken over; made by the caller */
+    unsigned index, count;           /* this one, of how many */
+    struct generation *generation;   /* borrowed */
+    struct pools *pools;             /* borrowed */
+    struct life *life;               /* borrowed */
+    struct metric_pages *metrics;    /* borrowed; NULL: nothing is counted */
+    struct weir_str keeps_bodies_in; /* workers.temp_dir, borrowed; .ptr NULL: it need not be */
+    struct loop *loop;               /* taken over; made by the caller */
     void (*on_opened)(void *context, uint32_t slot, bool is_open);
     void (*on_finished)(void *context, struct worker_loop *loop);
     void *context;

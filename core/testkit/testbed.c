@@ -14,6 +14,7 @@
 #include "event/mailbox.h"
 #include "http/file_cache.h"
 #include "http/request.h"
+#include "http/spill.h"
 #include "module/generation.h"
 #include "module/life.h"
 #include "module/loader.h"
@@ -44,11 +45,12 @@ struct testbed {
     struct engine engine;
     struct request_handler handler; /* the generation's, counting */
     struct course_map map;
-    struct mailbox *mailbox;  /* owned */
-    struct wait_table *waits; /* owned */
-    struct pools *pools;      /* owned */
-    struct life *life;        /* owned */
-    struct file_cache *files; /* owned */
+    struct mailbox *mailbox;    /* owned */
+    struct wait_table *waits;   /* owned */
+    struct pools *pools;        /* owned */
+    struct life *life;          /* owned */
+    struct file_cache *files;   /* owned */
+    struct spill_store *spills; /* owned; NULL: no body is kept */
 
     struct memory_stream stream;
     bool has_stream;
@@ -113,6 +115,11 @@ start(struct testbed *testbed, struct diagnostics *diagnostics)
         r = file_cache_new(testbed->loop, pools_find(testbed->pools, WEIR_STR("default")),
                 testbed->mailbox, &preset, &testbed->files);
     }
+    if (r == 0 && testbed->site->keeps_bodies) {
+        spill_limit(testbed->site->workers.temp_size_bytes);
+        r = spill_store_new(testbed->loop, pools_find(testbed->pools, WEIR_STR("default")),
+                testbed->mailbox, testbed->site->workers.temp_dir, &testbed->spills);
+    }
     if (r < 0) {
         return r;
     }
@@ -124,6 +131,7 @@ start(struct testbed *testbed, struct diagnostics *diagnostics)
     testbed->handler.end = on_end;
     r = engine_init(&testbed->engine, testbed->loop, &testbed->handler, &testbed->map);
     testbed->engine.files = testbed->files;
+    testbed->engine.spills = testbed->spills;
     testbed->has_engine = r == 0;
     r = r < 0 ? r : life_start(testbed->life, diagnostics);
     r = r < 0 ? r : life_loop_start(testbed->map.life, diagnostics);
@@ -452,6 +460,7 @@ testbed_free(struct testbed *testbed)
     }
     mailbox_free(testbed->mailbox);
     file_cache_free(testbed->files);
+    spill_store_free(testbed->spills);
     wait_table_free(testbed->waits);
     loop_free(testbed->loop);
     life_free(testbed->life);

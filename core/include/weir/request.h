@@ -153,8 +153,9 @@ WEIR_API uint64_t weir_body_length(const struct weir_request *request);
  * makes the server send 100 Continue where the client waits for one. Memory:  `dst` stays the
  * caller's; nothing in it refers to the request afterwards. Returns: bytes moved; 0 at the end
  * of the body; -EAGAIN when none are here yet (weir_body_wait()); -EMSGSIZE when the body is
- * larger than limits.body (answer 413); -EPROTO when its framing is broken, -ETIMEDOUT when it
- * came too slowly, -ECONNRESET when the client left: the connection is closing.
+ * larger than limits.body (answer 413); -ENOSPC when the server cannot keep it (507); -EPROTO
+ * when its framing is broken, -ETIMEDOUT when it came too slowly, -ECONNRESET when the client
+ * left: the connection is closing.
  */
 WEIR_MUST_USE WEIR_API ssize_t weir_body_read(struct weir_request *request, void *dst,
         size_t dst_bytes);
