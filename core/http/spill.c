@@ -19,6 +19,7 @@
 #include "base/budget.h"
 #include "event/loop.h"
 #include "event/pool.h"
+#include "event/timer.h"
 #include "observe/log.h"
 
 /* A piece that is written at once when it is there, and what is pending at most meanwhile; and
@@ -43,11 +44,13 @@ struct spill {
     struct spill_store *store; /* borrowed */
     spill_news_fn *news;
     void *owner;
+    uint64_t wait_ns;
 
     enum spill_state state;
     bool is_closed; /* nobody wants it: it ends with the task that is out */
     bool is_wanted; /* somebody takes, and got too little */
     int error;
+    struct timer late; /* set while a piece is out */
 
     struct slice_queue pending;            /* the newest */
     struct slice_queue ready;              /* the oldest, next to be taken */
@@ -176,6 +179,7 @@ tell_of_failure(struct spill_store *store, int error, unsigned status)
     }
     const char *why = error == -EDQUOT ? "workers.temp_size, or a quota, is used up"
             : error == -EBUSY          ? "no thread of the pool is free"
+            : error == -ETIMEDOUT      ? "it took longer than timeouts.wait"
                                        : strerror(-error);
     log_error("bodies of requests cannot be kept in %.*s: %s: %u (%llu since the last line)",
             WEIR_STR_ARG(store->path), why, status, (unsigned long long)store->failures);
@@ -273,7 +277,8 @@ fail(struct spill *spill, int error)
     if (spill->error != 0) {
         return;
     }
-    bool is_busy = error == -EBUSY || error == -EMFILE || error == -ENFILE;
+    bool is_busy = error == -EBUSY || error == -EMFILE || error == -ENFILE ||
+            error == -ETIMEDOUT;
     spill->error = error == -ENOMEM ? error : is_busy ? -EBUSY : -ENOSPC;
     if (error != -ENOMEM) {
         tell_of_failure(spill->store, error, is_busy ? 503 : 507);
@@ -322,6 +327,7 @@ on_done(struct pool_task *task, enum pool_outcome outcome)
 {
     struct spill *spill = (struct spill *)((char *)task - offsetof(struct spill, task));
     enum spill_state state = spill->state;
+    timer_cancel(&spill->late);
     spill->store->out--;
     spill->state = SPILL_IDLE;
     if (state == SPILL_CLOSING) {
@@ -344,9 +350,27 @@ on_done(struct pool_task *task, enum pool_outcome outcome)
     }
 }
 
+/* A disk that does not answer: nobody waits for it any longer. The thread still has its piece.
+ */
+static void
+on_late(struct timer *timer)
+{
+    struct spill *spill = (struct spill *)((char *)timer - offsetof(struct spill, late));
+    fail(spill, -ETIMEDOUT);
+    spill->news(spill->owner);
+}
+
 static void
 submit(struct spill *spill, enum spill_state state)
 {
+    uint64_t due_ns = clock_add_ns(loop_now_ns(spill->store->loop), spill->wait_ns);
+    if (state != SPILL_CLOSING && due_ns != CLOCK_NEVER &&
+            timer_set(&spill->late, due_ns) < 0) {
+        fail(spill, -ENOMEM);
+        slice_queue_fini(&spill->moving);
+        slice_drop(&spill->buffer);
+        return;
+    }
     spill->state = state;
     spill->task = (struct pool_task){
         .run = run_task,
@@ -432,7 +456,7 @@ step(struct spill *spill)
 /* ---- doors ----------------------------------------------------------------------------- */
 
 struct spill *
-spill_new(struct spill_store *store, spill_news_fn *news, void *owner)
+spill_new(struct spill_store *store, uint64_t wait_ns, spill_news_fn *news, void *owner)
 {
     struct spill *spill = calloc(1, sizeof(*spill));
     if (spill == NULL) {
@@ -442,6 +466,8 @@ spill_new(struct spill_store *store, spill_news_fn *news, void *owner)
     spill->store = store;
     spill->news = news;
     spill->owner = owner;
+    spill->wait_ns = wait_ns;
+    timer_init(&spill->late, store->loop, on_late);
     spill->fd = -1;
     spill->buffer.fd = -1;
     slice_queue_init(&spill->pending);
@@ -457,6 +483,7 @@ spill_close(struct spill *spill)
         return;
     }
     spill->is_closed = true;
+    timer_cancel(&spill->late);
     slice_queue_fini(&spill->pending);
     slice_queue_fini(&spill->ready);
     step(spill);

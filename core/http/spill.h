@@ -58,8 +58,10 @@ void spill_store_free(struct spill_store *store);
 /* There is something to take, or room, or an error: once for each piece that comes back. */
 typedef void spill_news_fn(void *owner);
 
-/* NULL without memory. */
-struct spill *spill_new(struct spill_store *store, spill_news_fn *news, void *owner);
+/* A piece that a thread has not done within `wait_ns` (CLOCK_NEVER: whenever) is given up. NULL
+ * without memory. */
+struct spill *spill_new(struct spill_store *store, uint64_t wait_ns, spill_news_fn *news,
+        void *owner);
 
 /* Nobody wants it any more, and news() is not called again. NULL: nothing. */
 void spill_close(struct spill *spill);
@@ -79,7 +81,8 @@ uint64_t spill_bytes(const struct spill *spill);
 bool spill_take(struct spill *spill, struct slice_queue *to);
 
 /* 0; -ENOSPC when it cannot be kept or read back, the disk being full or out of order; -EBUSY
- * when the pool had no room for it; -ENOMEM. For ever; the log was told. */
+ * when the pool had no room for it, or no thread has done it in time; -ENOMEM. For ever; the
+ * log was told. */
 int spill_error(const struct spill *spill);
 
 #endif

@@ -66,7 +66,7 @@ bench_init(struct bench *bench)
     ck_assert_int_eq(spill_store_new(bench->loop, bench->pool, bench->mailbox,
                              weir_str_from(bench->tree.path), &bench->store),
             0);
-    bench->spill = spill_new(bench->store, on_news, bench);
+    bench->spill = spill_new(bench->store, CLOCK_NEVER, on_news, bench);
     ck_assert_ptr_nonnull(bench->spill);
     slice_queue_init(&bench->taken);
 }

@@ -129,6 +129,7 @@ new_testbed(const char *limits, const char *use)
     int len = snprintf(config, sizeof(config),
             "{ \"modules\": [\"reader\"], \"workers\": { \"temp_dir\": \"/tmp\","
             "    \"temp_size\": \"2m\" },"
+            "  \"pools\": { \"default\": { \"queue_timeout\": false } },"
             "  \"servers\": [{ \"listen\": \"127.0.0.1:1\", \"limits\": { %s },"
             "    \"use\": [\"admit\"%s], \"timeouts\": { \"body\": \"5s\" },"
             "    \"routes\": [{ \"handle\": \"read\" }] }] }",
@@ -397,6 +398,22 @@ START_TEST(answers_503_when_no_thread_can_write)
 }
 END_TEST
 
+START_TEST(waits_for_a_disk_no_longer_than_for_others)
+{
+    struct testbed *testbed = new_testbed(SMALL, "");
+    testbed_send(testbed, WEIR_STR(HEAD("/", "Content-Length: 2000000\r\n")));
+    ck_assert_int_eq(testbed_hold(testbed, "default", false), 0);
+    send_body(testbed, 0, 1999999, false);
+    testbed_pass(testbed, 59 * NS_PER_S);
+    ck_assert_uint_eq(testbed_received(testbed).len, 0);
+    testbed_pass(testbed, 2 * NS_PER_S);
+    ck_assert(answers(testbed, "503", "\n"));
+    testbed_release(testbed);
+    ck_assert_uint_eq(asked, 0);
+    ck_assert(testbed_free(testbed));
+}
+END_TEST
+
 START_TEST(takes_no_more_than_a_slow_disk_can)
 {
     struct testbed *testbed = new_testbed(SMALL, "");
@@ -477,6 +494,7 @@ add_tests(TCase *tests)
     tcase_add_test(tests, answers_507_where_no_more_fits);
     tcase_add_test(tests, needs_no_file_for_what_is_read_as_it_comes);
     tcase_add_test(tests, answers_503_when_no_thread_can_write);
+    tcase_add_test(tests, waits_for_a_disk_no_longer_than_for_others);
     tcase_add_test(tests, takes_no_more_than_a_slow_disk_can);
     tcase_add_test(tests, keeps_less_while_memory_is_tight);
     tcase_add_test(tests, keeps_the_bodies_of_internal_requests);
