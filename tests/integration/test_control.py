@@ -141,10 +141,15 @@ def test_a_first_generation_that_gives_up_while_the_second_fails_ends_the_server
     server.signal(signal.SIGHUP)
     second = set()
 
+    def is_worker(pid):
+        try:
+            return b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            return False  # the checker, which has ended meanwhile
+
     def hangs():
         """The worker of the second generation, once it is one."""
-        second.update(pid for pid in set(process_tree(server.pid)) - first
-                      if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        second.update(pid for pid in set(process_tree(server.pid)) - first if is_worker(pid))
         return second
 
     assert eventually(hangs)
