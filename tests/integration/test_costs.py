@@ -137,8 +137,11 @@ def test_counting_allocates_nothing():
 def instructions(folder, hooks, requests, *counted):
     """User instructions of the whole run."""
     out = folder / f"callgrind.{hooks}.{requests}"
-    subprocess.run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", PROGRAM, str(hooks), str(requests),
-                    *counted], capture_output=True, check=True)
+    done = subprocess.run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", PROGRAM, str(hooks),
+                           str(requests), *counted], capture_output=True, text=True)
+    if "debuginfo reader" in done.stderr:
+        pytest.skip("this valgrind does not read what this compiler says for debuggers")
+    assert done.returncode == 0, done.stderr
     return int(re.search(r"^(?:totals|summary): (\d+)", out.read_text(), re.M).group(1))
 
 
