@@ -10,6 +10,8 @@
 #include "http/file_cache.h"
 #include "http/method.h"
 #include "module/hook_figures.h"
+#include "module/pools.h"
+#include "observe/log_file.h"
 
 #define RECENT 256u
 
@@ -261,4 +263,75 @@ figures_take_engine(struct figures *figures, const struct engine *engine)
 #define X(type, name, help, value) metric_set(*cell++, value);
     ENGINE_FIGURES(X)
 #undef X
+}
+
+/* ---- of the process ---------------------------------------------------------------------- */
+
+static metric_cell *
+of_pool(struct figures *figures, enum weir_metric_type type, const char *name, const char *help,
+        const char *pool)
+{
+    char labels[METRIC_LABELS_BYTES];
+    size_t len = 0;
+    metric_label(labels, &len, "pool", weir_str_from(pool));
+    return or_nowhere(
+            metric_series(figures->shard, type, name, help, weir_str_make(labels, len)));
+}
+
+// clang-format off
+#define POOL_FIGURES(X)                                                                          \
+    X(GAUGE,   "weir_pool_threads", "Threads of a pool", f.threads)                              \
+    X(GAUGE,   "weir_pool_threads_busy", "Threads of a pool that are at work", f.busy)           \
+    X(GAUGE,   "weir_pool_threads_idle", "Threads of a pool that wait for work", f.idle)         \
+    X(GAUGE,   "weir_pool_queue", "Work that waits for a thread", f.queued)                      \
+    X(COUNTER, "weir_pool_submitted_total", "Work that a pool was given", f.submitted)           \
+    X(COUNTER, "weir_pool_ran_total", "Work that a pool did", f.ran)                             \
+    X(COUNTER, "weir_pool_rejected_total", "Work that found no room in the queue", f.rejected)   \
+    X(COUNTER, "weir_pool_expired_total", "Work that waited for too long", f.expired)
+// clang-format on
+
+void
+figures_take_pools(struct figures *figures, const struct pools *pools)
+{
+    const char *name;
+    for (size_t i = 0; figures != NULL && pools != NULL; i++) {
+        struct pool *pool = pools_at(pools, i, &name);
+        if (pool == NULL) {
+            return;
+        }
+        const struct pool_figures f = pool_figures(pool);
+#define X(type, series, help, value) \
+    metric_set(of_pool(figures, WEIR_METRIC_##type, series, help, name), (uint64_t)(value));
+        POOL_FIGURES(X)
+#undef X
+    }
+}
+
+void
+figures_observe_queue(struct figures *figures, const char *pool, uint64_t ns)
+{
+    if (figures != NULL) {
+        metric_observe_ns(WEIR_METRIC_HISTOGRAM,
+                of_pool(figures, WEIR_METRIC_HISTOGRAM, "weir_pool_wait_duration_seconds",
+                        "Time that what requests offloaded waited for a thread", pool),
+                ns);
+    }
+}
+
+void
+figures_take_logs(struct figures *figures)
+{
+    if (figures == NULL) {
+        return;
+    }
+    const struct log_file_figures lines = log_file_figures();
+    metric_set(or_nowhere(metric_series(figures->shard, WEIR_METRIC_COUNTER,
+                       "weir_log_lines_total", "Lines written to log files",
+                       weir_str_make(NULL, 0))),
+            lines.written);
+    metric_set(or_nowhere(metric_series(figures->shard, WEIR_METRIC_COUNTER,
+                       "weir_log_lines_dropped_total",
+                       "Lines that log files did not take, for the disk is full or slow",
+                       weir_str_make(NULL, 0))),
+            lines.dropped);
 }

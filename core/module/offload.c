@@ -17,6 +17,7 @@
 #include "event/timer.h"
 #include "http/request.h"
 #include "module/course.h"
+#include "module/figures.h"
 #include "module/pools.h"
 #include "module/wait.h"
 #include "observe/flight.h"
@@ -27,6 +28,7 @@ struct offload {
     struct timer timer;
     const struct weir_job *job;   /* constant */
     struct weir_request *request; /* NULL: it has gone on without us */
+    const struct course_map *map; /* borrowed: its loop's */
     struct pool *pool;            /* borrowed */
     void *data;
     uint32_t flight; /* the entry of the hook that asked */
@@ -77,6 +79,10 @@ on_task_back(struct pool_task *task, enum pool_outcome outcome)
 {
     struct offload *offload = (struct offload *)((char *)task - offsetof(struct offload, task));
     offload->is_back = true;
+    if (outcome == POOL_RAN || outcome == POOL_EXPIRED) {
+        const char *name = offload->job->pool == NULL ? "default" : offload->job->pool;
+        figures_observe_queue(offload->map->figures, name, task->waited_ns);
+    }
     if (offload->request == NULL) {
         free_offload(offload);
         return;
@@ -161,6 +167,7 @@ weir_offload(struct weir_request *request, const struct weir_job *job, void *dat
         .wait = { .aborted = abort_offload },
         .job = job,
         .request = request,
+        .map = map,
         .pool = pool,
         .flight = flight_current(),
         .data = data,

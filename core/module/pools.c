@@ -63,6 +63,16 @@ pools_find(const struct pools *pools, struct weir_str name)
     return NULL;
 }
 
+struct pool *
+pools_at(const struct pools *pools, size_t i, const char **name)
+{
+    if (i >= pools->count) {
+        return NULL;
+    }
+    *name = pools->items[i].name;
+    return pools->items[i].pool;
+}
+
 bool
 pools_stop(struct pools *pools, uint64_t deadline_ns)
 {

@@ -15,6 +15,9 @@ WEIR_MUST_USE int pools_new(const struct site *site, struct pools **out);
 /* NULL when there is none of that name. */
 struct pool *pools_find(const struct pools *pools, struct weir_str name);
 
+/* The pool of that number, from 0 up, and its name; NULL when there are not so many. */
+struct pool *pools_at(const struct pools *pools, size_t i, const char **name);
+
 /* Refuses new work and waits for the threads until `deadline_ns`; then the loop must turn once
  * more, for what comes back. True when all threads have ended. */
 bool pools_stop(struct pools *pools, uint64_t deadline_ns);

@@ -14,7 +14,7 @@
 
 /* Raised whenever a message changes its meaning: a worker of another version refuses to start.
  */
-#define CHANNEL_VERSION 2
+#define CHANNEL_VERSION 3
 
 #define CHANNEL_BODY_MAX        16384u
 #define CHANNEL_DESCRIPTORS_MAX 64u
@@ -96,7 +96,8 @@ struct channel_recycle {
 };
 
 struct channel_figures {
-    uint64_t connections_accepted, connections_open, requests, bytes_in, bytes_out;
+    uint64_t connections_accepted, connections_open, connections_active, requests, bytes_in,
+            bytes_out;
 };
 
 struct channel_message {

@@ -147,10 +147,12 @@ number_of(const struct config_value *object, const char *name)
 static void
 print_worker(const struct config_value *worker)
 {
-    printf("    worker %-3lld process %-8lld %-9.*s %10lld requests %8lld open %10lld accepted\n",
+    printf("    worker %-3lld process %-8lld %-9.*s %10lld requests; connections: %lld active, "
+           "%lld idle, %lld accepted, %lld closed\n",
             number_of(worker, "index"), number_of(worker, "process"),
             WEIR_STR_ARG(text_of(worker, "state")), number_of(worker, "requests"),
-            number_of(worker, "connections_open"), number_of(worker, "connections_accepted"));
+            number_of(worker, "connections_active"), number_of(worker, "connections_idle"),
+            number_of(worker, "connections_accepted"), number_of(worker, "connections_closed"));
 }
 
 static void
@@ -171,7 +173,20 @@ print_status(const struct config_value *status)
     }
     const struct config_value *listeners = config_find_name(status, "listeners");
     for (uint32_t i = 0; listeners != NULL && i < listeners->count; i++) {
-        printf("  listens on %.*s\n", WEIR_STR_ARG(text_of(listeners->items[i], "address")));
+        const struct config_value *listener = listeners->items[i];
+        printf("  listens on %.*s", WEIR_STR_ARG(text_of(listener, "address")));
+        if (config_find_name(listener, "queue") != NULL) {
+            printf(": %lld of at most %lld wait to be accepted", number_of(listener, "queue"),
+                    number_of(listener, "queue_limit"));
+        }
+        printf("\n");
+    }
+    const struct config_value *deaths = config_find_name(status, "deaths");
+    for (uint32_t i = 0; deaths != NULL && deaths->kind == CONFIG_OBJECT && i < deaths->count;
+            i++) {
+        struct weir_str module = deaths->members[i].key;
+        printf("  workers died: %lld in %s%.*s\n", (long long)deaths->members[i].value->integer,
+                module.len == 0 ? "no module" : "module ", WEIR_STR_ARG(module));
     }
 }
 

@@ -59,6 +59,8 @@ struct crew_master {
     int (*log_file)(void *context,
             struct weir_str path); /* the descriptor of a log file, or -1 */
 
+    void (*on_death)(void *context, const char *module); /* a worker ended that was not told
+                                                          * to; empty: in no module */
     void (*on_shards)(void *context); /* shards may be new: crew_send_shards() to every crew */
     void (*on_ready)(void *context, struct crew *crew);
     void (*on_serving)(void *context, struct crew *crew); /* after crew_go(): it is SERVING */

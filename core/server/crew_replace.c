@@ -135,6 +135,16 @@ log_report(const struct crew_worker *worker)
 }
 
 static void
+tell_death(const struct crew *crew, const struct crew_worker *worker, int status)
+{
+    struct flight_place place;
+    bool is_culprit = crew_worker_find_culprit(worker, status, &place);
+    if (crew->master->on_death != NULL) {
+        crew->master->on_death(crew->master->context, is_culprit ? place.module : "");
+    }
+}
+
+static void
 on_death_while_serving(struct crew *crew, const struct crew_worker *worker, int status)
 {
     if (worker->state == CREW_WORKER_DRAINING || worker->is_leaving) {
@@ -147,6 +157,7 @@ on_death_while_serving(struct crew *crew, const struct crew_worker *worker, int 
     bool was_quick = worker->state == CREW_WORKER_STARTING ||
             now_ns - worker->serving_ns < QUICK_NS;
     /* With whatever status: one that is to end has been told to. */
+    tell_death(crew, worker, status);
     log_error("worker %u (generation %u, process %d) %s: it is replaced", worker->index,
             crew->number, (int)worker->pid,
             crew_worker_describe_end(worker, status, text, sizeof(text)));

@@ -15,6 +15,7 @@
 #include "server/generations.h"
 #include "server/hint.h"
 #include "server/log_files.h"
+#include "server/master_figures.h"
 
 #define REPORT_MAX_BYTES (4u << 20)
 
@@ -182,6 +183,13 @@ find_program(struct master *master)
     return EXIT_OK;
 }
 
+static void
+on_death(void *context, const char *module)
+{
+    const struct master *master = context;
+    master_figures_count_death(master->figures, module);
+}
+
 static int
 start(struct master *master)
 {
@@ -209,6 +217,7 @@ start(struct master *master)
     if (r < 0) {
         log_warn("no memory for figures, nothing is counted: %s%s", strerror(-r), hint_of(-r));
     }
+    master->figures = master_figures_new(master, master->metrics);
     master->started_ns = loop_now_ns(master->loop);
     master->crew_master = (struct crew_master){
         .loop = master->loop,
@@ -216,6 +225,7 @@ start(struct master *master)
         .program = master->program,
         .file = master->file,
         .metrics = master->metrics,
+        .on_death = on_death,
     };
     generations_init(master);
     return generations_begin(master);
@@ -240,6 +250,7 @@ master_run(const char *file)
     buf_fini(&master.report);
     sockets_free(master.sockets);
     log_files_free(master.log_files);
+    master_figures_free(master.figures);
     metric_free(master.metrics);
     signal_watch_free(master.signals);
     loop_free(master.loop);

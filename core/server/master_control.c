@@ -7,6 +7,7 @@
 
 #include "observe/log.h"
 #include "server/generations.h"
+#include "server/master_figures.h"
 
 /* ---- what runs --------------------------------------------------------------------------- */
 
@@ -50,14 +51,20 @@ static int
 put_worker(const struct crew_worker *worker, struct buf *json)
 {
     const struct channel_figures *figures = &worker->figures;
+    uint64_t active = figures->connections_active < figures->connections_open
+            ? figures->connections_active
+            : figures->connections_open;
     return buf_printf(json,
             "{\"index\": %u, \"process\": %d, \"state\": \"%s\", \"requests\": %llu, "
-            "\"connections_open\": %llu, \"connections_accepted\": %llu, \"bytes_in\": %llu, "
+            "\"connections_open\": %llu, \"connections_active\": %llu, \"connections_idle\": %llu, "
+            "\"connections_accepted\": %llu, \"connections_closed\": %llu, \"bytes_in\": %llu, "
             "\"bytes_out\": %llu}",
             worker->index, (int)worker->pid, worker_state(worker),
             (unsigned long long)figures->requests,
-            (unsigned long long)figures->connections_open,
+            (unsigned long long)figures->connections_open, (unsigned long long)active,
+            (unsigned long long)(figures->connections_open - active),
             (unsigned long long)figures->connections_accepted,
+            (unsigned long long)(figures->connections_accepted - figures->connections_open),
             (unsigned long long)figures->bytes_in, (unsigned long long)figures->bytes_out);
 }
 
@@ -87,7 +94,13 @@ put_listeners(const struct crew *crew, struct buf *json)
         r = buf_append(json,
                 i == 0 ? WEIR_STR("{\"address\": ") : WEIR_STR(", {\"address\": "));
         r = r < 0 ? r : control_json_string(json, weir_str_make(text, len));
-        r = r < 0 ? r : buf_printf(json, ", \"sockets\": %u}", crew->listening[i]->count);
+        r = r < 0 ? r : buf_printf(json, ", \"sockets\": %u", crew->listening[i]->count);
+        uint64_t waiting, room;
+        if (r == 0 && master_figures_queue(crew->listening[i], &waiting, &room)) {
+            r = buf_printf(json, ", \"queue\": %llu, \"queue_limit\": %llu",
+                    (unsigned long long)waiting, (unsigned long long)room);
+        }
+        r = r < 0 ? r : buf_append(json, WEIR_STR("}"));
     }
     return r;
 }
@@ -108,7 +121,9 @@ on_status(void *context, struct buf *json)
     }
     r = r < 0 ? r : buf_append(json, WEIR_STR("], \"listeners\": ["));
     r = r < 0 ? r : put_listeners(master_find_crew(master, CREW_SERVING), json);
-    return r < 0 ? r : buf_append(json, WEIR_STR("]}\n"));
+    r = r < 0 ? r : buf_append(json, WEIR_STR("], \"deaths\": {"));
+    r = r < 0 ? r : master_figures_put_deaths(master->figures, json);
+    return r < 0 ? r : buf_append(json, WEIR_STR("}}\n"));
 }
 
 /* ---- what is asked ----------------------------------------------------------------------- */

@@ -18,15 +18,16 @@ enum master_state {
 struct master {
     const char *file; /* borrowed: the configuration's name */
     char program[PATH_MAX];
-    struct loop *loop;            /* owned */
-    struct signal_watch *signals; /* owned */
-    struct sockets *sockets;      /* owned */
-    struct log_files *log_files;  /* owned */
-    int log_fd;                   /* borrowed: where its own lines go */
-    struct control *control;      /* owned; NULL: there is none */
-    struct control *left;         /* owned; NULL: the one before, once it has moved */
-    struct metric_pages *metrics; /* owned; NULL: nothing is counted */
-    struct plan_making *making;   /* owned; NULL: no configuration is being checked */
+    struct loop *loop;              /* owned */
+    struct signal_watch *signals;   /* owned */
+    struct sockets *sockets;        /* owned */
+    struct log_files *log_files;    /* owned */
+    int log_fd;                     /* borrowed: where its own lines go */
+    struct control *control;        /* owned; NULL: there is none */
+    struct control *left;           /* owned; NULL: the one before, once it has moved */
+    struct metric_pages *metrics;   /* owned; NULL: nothing is counted */
+    struct master_figures *figures; /* owned; NULL without memory */
+    struct plan_making *making;     /* owned; NULL: no configuration is being checked */
     struct crew_master crew_master;
     struct crew *crews; /* owned; newest first */
     struct crew *dead;  /* owned: to be freed at the end of the turn */

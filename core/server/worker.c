@@ -98,6 +98,7 @@ on_figures_timer(struct timer *timer)
         uint64_t closed = atomic_load_explicit(&figures->closed, memory_order_relaxed);
         sum.connections_accepted += accepted;
         sum.connections_open += accepted > closed ? accepted - closed : 0;
+        sum.connections_active += atomic_load_explicit(&figures->active, memory_order_relaxed);
         sum.requests += atomic_load_explicit(&figures->requests, memory_order_relaxed);
         sum.bytes_in += atomic_load_explicit(&figures->bytes_in, memory_order_relaxed);
         sum.bytes_out += atomic_load_explicit(&figures->bytes_out, memory_order_relaxed);
@@ -391,6 +392,9 @@ fini(struct worker *worker)
     }
     for (unsigned i = 0; i < worker->loop_count; i++) {
         loop_turn(worker->loops[i].loop, false);
+    }
+    if (worker->loop_count > 0 && worker->pools != NULL) {
+        figures_take_pools(worker->loops[0].counted, worker->pools); /* the last of them */
     }
     pools_free(worker->pools);
     if (worker->life != NULL) {

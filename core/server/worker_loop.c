@@ -302,6 +302,16 @@ publish(_Atomic(uint64_t) *to, uint64_t value)
     atomic_store_explicit(to, value, memory_order_relaxed);
 }
 
+/* The first loop counts what the process has, and not each of its loops. */
+static void
+take_figures(const struct worker_loop *loop)
+{
+    figures_take_engine(loop->counted, &loop->engine);
+    if (loop->index == 0) {
+        figures_take_logs(loop->counted);
+    }
+}
+
 static void
 on_figures_timer(struct timer *timer)
 {
@@ -310,10 +320,14 @@ on_figures_timer(struct timer *timer)
     const struct engine_figures *figures = &loop->engine.figures;
     publish(&loop->figures.accepted, figures->connections_opened);
     publish(&loop->figures.closed, figures->connections_closed);
+    publish(&loop->figures.active, figures->connections_active);
     publish(&loop->figures.requests, figures->requests_begun);
     publish(&loop->figures.bytes_in, figures->bytes_in);
     publish(&loop->figures.bytes_out, figures->bytes_out);
-    figures_take_engine(loop->counted, &loop->engine);
+    take_figures(loop);
+    if (loop->index == 0) {
+        figures_take_pools(loop->counted, loop->map.pools);
+    }
     int r = timer_set(timer, clock_add_ns(loop_now_ns(loop->loop), FIGURES_NS));
     (void)r; /* in its own callback it cannot fail */
 }
@@ -482,7 +496,7 @@ worker_loop_fini(struct worker_loop *loop)
     if (loop->engine.loop != NULL) {
         close_doors(loop);
         loop_turn(loop->loop, false);
-        figures_take_engine(loop->counted, &loop->engine);
+        take_figures(loop);
         engine_fini(&loop->engine);
     }
     mailbox_free(loop->mailbox);

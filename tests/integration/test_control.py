@@ -44,7 +44,42 @@ def test_status_says_what_runs(weir, raw):
     pids = {worker["process"] for worker in generation["workers"]}
     assert pids == set(process_tree(server.pid)) - {server.pid}
     assert all(worker["state"] == "serving" for worker in generation["workers"])
-    assert what["listeners"] == [{"address": server.address, "sockets": 2}]
+    [listener] = what["listeners"]
+    assert listener["address"] == server.address and listener["sockets"] == 2
+    assert listener["queue"] == 0 and listener["queue_limit"] > 0
+    assert what["deaths"] == {}
+
+
+def test_status_tells_idle_connections_from_active_ones_and_those_that_closed(weir, raw):
+    server = weir(site(top={"workers": {"processes": 1}}))
+    idle, active = raw(server), raw(server)
+    assert idle.send(GET).read().body == HELLO
+    active.send(GET[:-2])  # the end of its head is missing
+    with raw(server) as gone:
+        assert gone.send(GET).read().body == HELLO
+
+    def connections():
+        [worker] = ask(server, "GET", "/status")[1]["generations"][0]["workers"]
+        return [worker[f"connections_{kind}"] for kind in ("accepted", "closed", "open", "active", "idle")]
+
+    assert eventually(lambda: connections() == [3, 1, 2, 1, 1]), connections()
+    assert "1 active, 1 idle, 3 accepted, 1 closed" in weir_command(server, "status").stdout
+    idle.close()
+    active.close()
+    assert eventually(lambda: connections() == [3, 3, 0, 0, 0]), connections()
+
+
+def test_status_counts_clients_that_wait_to_be_accepted(weir, raw):
+    server = weir(site(top={"workers": {"processes": 1}}))
+    [worker] = set(process_tree(server.pid)) - {server.pid}
+    os.kill(worker, signal.SIGSTOP)
+    waiting = [raw(server) for _ in range(3)]
+    assert ask(server, "GET", "/status")[1]["listeners"][0]["queue"] == 3
+    assert ": 3 of at most " in weir_command(server, "status").stdout
+    os.kill(worker, signal.SIGCONT)
+    assert eventually(lambda: ask(server, "GET", "/status")[1]["listeners"][0]["queue"] == 0)
+    for connection in waiting:
+        connection.close()
 
 
 def test_the_command_prints_it_for_people_and_for_programs(weir):

@@ -2,12 +2,14 @@
 """A module that crashes costs its worker's requests and nothing else, and is named (DESIGN.md section 3,
 F79, F126): in every hook, by a fault, an abort, an overflow of the stack or an endless loop."""
 
+import json
 import os
 import re
 import signal
 from pathlib import Path
 
 import pytest
+import weir_raw
 from weir_process import eventually, process_tree
 from weir_site import route
 
@@ -203,6 +205,23 @@ def test_a_module_that_exits_is_named(weir, raw):
     ask(raw, server, "/content/exit")
     server.wait_for_line("ended with status 3 in module crash, hook content.*it is replaced")
     assert is_replaced(server, raw, before)
+
+
+def test_status_counts_crashes_by_module(weir, raw):
+    server = served(weir, processes=1)
+    server.expect_error(".")
+
+    def deaths():
+        with weir_raw.Connection(f"unix:{server.folder}/control.sock") as connection:
+            answer = connection.send(b"GET /status HTTP/1.1\r\nHost: weir\r\n\r\n").read()
+        return json.loads(answer.body)["deaths"]
+
+    for i in range(2):
+        ask(raw, server, "/content/abort")
+        assert eventually(lambda: deaths() == {"crash": i + 1} and ask(raw, server, "/fine") == b"alive", 20), deaths()
+    [victim] = workers(server)
+    os.kill(victim, signal.SIGKILL)
+    assert eventually(lambda: deaths() == {"crash": 2, "": 1}, 20), deaths()
 
 
 def test_the_other_workers_requests_are_unharmed(weir, raw):

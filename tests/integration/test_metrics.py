@@ -134,6 +134,29 @@ def test_counts_what_clients_count_and_gauges_return_to_zero(weir, raw):
     assert eventually(at_rest), scrape(raw, running)
 
 
+def test_tells_what_the_master_and_the_process_have(weir, raw):
+    document = measured(processes=1)
+    document["pools"] = {"default": {"min": 3, "max": 5}}
+    running = weir(document)
+    load(raw, running)
+
+    def has_all():
+        text = scrape(raw, running)
+        return (value(text, "weir_pool_threads", pool="default") == 3 and
+                value(text, "weir_workers", state="serving") == 1 and value(text, "weir_generation") == 1 and
+                value(text, "weir_listener_queue_limit", listener=running.address) > 0)
+
+    assert eventually(has_all), scrape(raw, running)
+    text = scrape(raw, running)
+    assert value(text, "weir_build_info") == 1
+    for name, labels in [("weir_listener_queue", {"listener": running.address}), ("weir_pool_queue", {"pool": "default"}),
+                         ("weir_pool_threads_busy", {"pool": "default"}),
+                         ("weir_pool_rejected_total", {"pool": "default"}), ("weir_log_lines_dropped_total", {})]:
+        assert re.search(rf"^{name}[ {{]", text, re.M) and value(text, name, **labels) == 0
+    assert value(text, "weir_hook_calls_total", module="respond", hook="content", verdict="done") >= 2
+    assert value(text, "weir_connections_closed_total", reason="client") >= 1
+
+
 def test_counters_survive_reloads_and_a_killed_worker(weir, raw):
     running = weir(measured())
     hello = dict(route="hello", code=200)
