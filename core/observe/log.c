@@ -21,11 +21,23 @@ static _Atomic int log_fd = STDERR_FILENO;
 static _Atomic int level_now = LOG_INFO;
 static _Atomic int form_now = LOG_TEXT;
 
+static _Thread_local struct {
+    log_listen_fn *fn;
+    void *context; /* borrowed */
+} listener;
+
 void
 log_init(int fd, enum log_level level)
 {
     atomic_store_explicit(&log_fd, fd, memory_order_relaxed);
     atomic_store_explicit(&level_now, (int)level, memory_order_relaxed);
+}
+
+void
+log_listen(log_listen_fn *fn, void *context)
+{
+    listener.fn = fn;
+    listener.context = context;
 }
 
 void
@@ -179,6 +191,9 @@ static void WEIR_PRINTF(2, 0) write_line(enum log_level level, const char *forma
         return;
     }
     size_t text_len = (size_t)len < sizeof(text) ? (size_t)len : sizeof(text) - 1;
+    if (listener.fn != NULL && level <= LOG_WARN) {
+        listener.fn(listener.context, text, text_len);
+    }
     bool is_json = atomic_load_explicit(&form_now, memory_order_relaxed) == LOG_JSON;
     size_t at = put_head(line, level, is_json);
     if (is_json) {

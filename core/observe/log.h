@@ -5,6 +5,8 @@
 #ifndef WEIR_OBSERVE_LOG_H
 #define WEIR_OBSERVE_LOG_H
 
+#include <stddef.h>
+
 #include <weir/api.h>
 
 enum log_level {
@@ -29,6 +31,11 @@ enum log_level log_level(void);
 
 /* "error", "warn", "info", "debug" */
 const char *log_level_name(enum log_level level);
+
+/* From now on the calling thread's warnings and errors are told to `fn` as well, as they were
+ * formatted; NULL: no longer. */
+typedef void log_listen_fn(void *context, const char *message, size_t len);
+void log_listen(log_listen_fn *fn, void *context);
 
 /* Writes one line, unless `level` lies below the log's own; cut at 2 KiB. Control bytes in it
  * become \xNN; in JSON \u00NN, and bytes that are not UTF-8 \ufffd. */

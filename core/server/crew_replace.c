@@ -187,9 +187,10 @@ on_death_while_starting(struct crew *crew, struct crew_worker *worker, int statu
     char text[CREW_END_BYTES];
     crew_worker_describe_end(worker, status, text, sizeof(text));
     snprintf(crew->failure, sizeof(crew->failure),
-            "worker %u (generation %u) %s%s before it %s", worker->index, crew->number,
+            "worker %u (generation %u) %s%s before it %s%s", worker->index, crew->number,
             worker->is_overdue ? "took longer than workers.start_timeout: it was ended, " : "",
-            text, crew->state == CREW_OPENING ? "served" : "was ready");
+            text, crew->state == CREW_OPENING ? "served" : "was ready",
+            has_code && buf_str(&worker->report).len == 0 ? "; the server's log says why" : "");
     if (!has_code) { /* else it has said why */
         log_error("%s", crew->failure);
     }

@@ -21,6 +21,7 @@
 #include "server/exit.h"
 #include "server/log_files.h"
 #include "server/master_control.h"
+#include "server/privileges.h"
 
 #define GENERATIONS_MAX 3u
 
@@ -114,12 +115,25 @@ find_log_file(void *context, struct weir_str path)
     return log_files_find(master->log_files, path);
 }
 
+/* What is logged while a generation starts is for whoever asked for it, too. */
+static void
+note(void *context, const char *message, size_t len)
+{
+    struct master *master = context;
+    (void)!buf_printf(&master->report, "weir: %.*s\n", (int)len, message);
+}
+
 /* The configuration is right: opens what it names, and starts its workers. Takes the plan over.
  * Returns an exit code. */
 static int
 start_generation(struct master *master, struct plan *plan)
 {
-    int code = log_files_open(master->log_files, plan);
+    int code = EXIT_OK;
+    if (geteuid() == 0 && plan->workers.user.len == 0) {
+        /* All mistakes of the text are better known before. */
+        code = privileges_drop(plan->workers.user, plan->workers.group);
+    }
+    code = code == EXIT_OK ? log_files_open(master->log_files, plan) : code;
     if (code != EXIT_OK) {
         plan_free(plan);
         close_log_files(master);
@@ -221,7 +235,8 @@ refuse(struct master *master, int code)
     }
     unsigned number = serving_number(master);
     log_error("reload: refused, generation %u serves on", number);
-    tell_reloaded(master, 409, "generation %u serves on", number);
+    tell_reloaded(master, 409, "generation %u serves on%s", number,
+            buf_str(&master->report).len == 0 ? "; the server's log says why" : "");
 }
 
 static void
@@ -230,7 +245,11 @@ on_planned(void *context, int code, struct plan *plan)
     struct master *master = context;
     master->making = NULL;
     print_report(&master->report);
-    code = code == EXIT_OK ? start_generation(master, plan) : code;
+    if (code == EXIT_OK) {
+        log_listen(note, master);
+        code = start_generation(master, plan);
+        log_listen(NULL, NULL);
+    }
     if (code != EXIT_OK) {
         refuse(master, code);
         reload_if_due(master);

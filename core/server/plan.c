@@ -16,7 +16,6 @@
 #include "server/checker.h"
 #include "server/exit.h"
 #include "server/hint.h"
-#include "server/privileges.h"
 
 #define ARENA_MAX_BYTES ((size_t)512 << 20)
 
@@ -228,10 +227,6 @@ conclude(struct plan_making *making, const struct checker_result *result)
         add_output(result, report);
     }
     diagnostics_free(diagnostics);
-    if (r == 0 && geteuid() == 0 && plan->workers.user.len == 0) {
-        /* All mistakes of the text are better known before; this one is logged. */
-        return privileges_drop(plan->workers.user, plan->workers.group);
-    }
     if (r == 0 && making->has_mistakes) {
         r = -EPROTO;
     }

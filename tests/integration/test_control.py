@@ -198,6 +198,36 @@ def test_a_first_generation_that_gives_up_while_the_second_fails_ends_the_server
     assert server.wait_exit() == 1
 
 
+@pytest.mark.parametrize("change, says", [
+    ({"log": {"file": "/nowhere/error.log"}}, "its directory has to be there"),
+    ({"workers": {"user": "nonesuch"}}, "log says why"),
+], ids=str)
+def test_whoever_asks_for_a_reload_is_told_what_the_system_refused(weir, change, says):
+    server = weir(site())
+    server.expect_error("refused, generation 1 serves on")
+    if os.geteuid() != 0 and "workers" in change:
+        pytest.skip("only root can become another user")
+    config = json.loads((server.folder / "weir.json").read_text())
+    config.update(change)
+    (server.folder / "weir.json").write_text(json.dumps(config))
+    server.expect_error("nowhere|nonesuch")
+    done = weir_command(server, "reload")
+    assert done.returncode == 78
+    assert says in done.stderr, done.stderr
+
+
+def test_whoever_asks_for_a_reload_is_told_which_port_is_taken(weir):
+    first, server = weir(site()), weir(site())
+    config = json.loads((server.folder / "weir.json").read_text())
+    config["servers"][0]["listen"] = first.address
+    (server.folder / "weir.json").write_text(json.dumps(config))
+    server.expect_error("Address already in use")
+    server.expect_error("refused, generation 1 serves on")
+    done = weir_command(server, "reload")
+    assert done.returncode == 78
+    assert f"listener {first.address}: Address already in use; another program listens there" in done.stderr
+
+
 def test_several_who_ask_for_a_reload_are_all_answered(weir):
     server = weir(site())
     asked = [subprocess.Popen([*server.command, "reload", "--control", f"{server.folder}/control.sock"],
