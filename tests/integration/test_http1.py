@@ -135,7 +135,51 @@ ROWS = [
         "FFFFFFFFFFFFFFFF\r\nhello", "7fffffffffffffff\r\nhello", "100001\r\nhello")),
     ("a refusal does not wait for a body in chunks", chunked("5\r\nhello\r\n0\r\n\r\n", "/elsewhere") + GET, [404], CLOSED),
     ("an empty body of known length", get(method="POST", fields="Content-Length: 0\r\n") + GET, [200, 200], KEPT),
+    ("extensions longer than anybody needs", chunked("5;" + "x" * 5000 + "\r\nhello\r\n0\r\n\r\n") + GET, [400], CLOSED),
+    ("an HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [505], CLOSED),
     ("a body of a GET is no request", get(fields=f"Content-Length: {len(GET)}\r\n") + GET + GET, [200, 200], KEPT),
+]
+
+
+NARROW = {"request_line": "64b", "field": "64b", "fields": 5, "head": "256b", "body": "16b"}
+
+
+def line_of(length):
+    return get("/hello?" + "x" * (length - len("GET /hello? HTTP/1.1")))
+
+
+def head_of(length):
+    """Of so many bytes before the empty line, in four fields."""
+    fields = length - len("GET /hello HTTP/1.1\r\nHost: a\r\n")
+    return get(fields="".join(f"X: {'y' * (fields // 4 - 5 + (fields % 4 if i == 0 else 0))}\r\n" for i in range(4)))
+
+
+LIMIT_ROWS = [
+    *((f"a request line of {length}", line_of(length), statuses, end)
+      for length, statuses, end in ((63, [200], KEPT), (64, [200], KEPT), (65, [414], CLOSED))),
+    ("a request line without end", b"GET /" + b"x" * 80, [414], CLOSED),
+    ("a method without end", b"G" * 80, [414], CLOSED),
+    ("empty lines without end", b"\r\n" * 200, [414], CLOSED),
+    *((f"a field of {length}", get(fields="X: " + "y" * (length - 3) + "\r\n"), statuses, end)
+      for length, statuses, end in ((63, [200], KEPT), (64, [200], KEPT), (65, [431], CLOSED))),
+    ("a field without end", get(fields="X: " + "y" * 80)[:-2], [431], CLOSED),
+    ("a name without end", get(fields="y" * 80)[:-2], [431], CLOSED),
+    *((f"{count} fields", get(fields="X: y\r\n" * (count - 1)), statuses, end)
+      for count, statuses, end in ((4, [200], KEPT), (5, [200], KEPT), (6, [431], CLOSED))),
+    *((f"a head of {length}", head_of(length), statuses, end)
+      for length, statuses, end in ((255, [200], KEPT), (256, [200], KEPT), (257, [431], CLOSED))),
+    *((f"a body of {length}", get(method="POST", fields=f"Content-Length: {length}\r\n", body=b"x" * length), statuses, end)
+      for length, statuses, end in ((15, [200], KEPT), (16, [200], KEPT), (17, [413], CLOSED))),
+    *((f"a body in a chunk of {length}", chunked(f"{length:x}\r\n{'x' * length}\r\n0\r\n\r\n"), statuses, end)
+      for length, statuses, end in ((15, [200], KEPT), (16, [200], KEPT), (17, [413], CLOSED))),
+    *((f"a body in {count} chunks of one", chunked("1\r\nx\r\n" * count + "0\r\n\r\n"), statuses, end)
+      for count, statuses, end in ((16, [200], KEPT), (17, [413], CLOSED))),
+    ("a size alone above the limit, with nothing of its chunk", chunked("11\r\n"), [413], CLOSED),
+    *((f"{count} trailers", chunked("0\r\n" + "X: y\r\n" * count + "\r\n"), statuses, end)
+      for count, statuses, end in ((5, [200], KEPT), (6, [431], CLOSED))),
+    *((f"a trailer of {length}", chunked("0\r\nX: " + "y" * (length - 3) + "\r\n\r\n"), statuses, end)
+      for length, statuses, end in ((64, [200], KEPT), (65, [431], CLOSED))),
+    ("a limit is of each request", head_of(256) + line_of(64) + head_of(256), [200] * 3, KEPT),
 ]
 
 
@@ -145,6 +189,19 @@ def server(weir_for_all):
         route("/hello", "hello"), route("/204", status=204), route("/304", status=304)))
     server.unused = server.descriptor_count()
     return server
+
+
+@pytest.fixture(scope="module")
+def narrow_server(weir_for_all):
+    server = weir_for_all(site(top={"defaults": {"limits": NARROW}}))
+    server.unused = server.descriptor_count()
+    return server
+
+
+@pytest.mark.parametrize("data, statuses, end", [pytest.param(*row[1:], id=row[0]) for row in LIMIT_ROWS])
+def test_a_limit_is_the_same_however_the_bytes_are_cut(narrow_server, data, statuses, end):
+    """F34, F35, F38: 414 for the line, 413 for the body, 431 for the rest, at one byte more than allowed."""
+    test_the_outcome_is_the_same_however_the_bytes_are_cut(narrow_server, data, statuses, end)
 
 
 @pytest.mark.parametrize("data, statuses, end", [pytest.param(*row[1:], id=row[0]) for row in ROWS])
