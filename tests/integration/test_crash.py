@@ -146,8 +146,7 @@ def test_a_kill_from_outside_is_no_module_s_fault(weir, raw):
     # Its work is said, and that it was at it.
     [victim] = workers(server)
     connection = raw(server).send(request("/job/loop"))
-    for _ in range(10):
-        assert ask(raw, server, "/fine") == b"alive"  # by then the job is on its thread
+    server.wait_for_line("crash: work of a pool's thread begins")
     os.kill(victim, signal.SIGKILL)
     line = server.wait_for_line(f"process {victim}\\) killed by SIGKILL.*it is replaced")
     assert "killed by SIGKILL while it was in module crash, hook access (its work on a pool's thread)" in line
@@ -172,6 +171,7 @@ def test_a_slow_job_on_a_pool_is_no_stall(weir, raw):
     """A pool's thread may take its time; its request's own limit ends it."""
     server = served(weir, stall_timeout="200ms")
     connection = raw(server).send(request("/job/loop"))
+    server.wait_for_line("crash: work of a pool's thread begins")
     for _ in range(100):
         assert ask(raw, server, "/fine") == b"alive"
     assert "is stuck" not in server.log

@@ -3,8 +3,10 @@
  * /HOOK/WAY, as /access/segv. Its handlers: "crash" hooks in everywhere, "crash_connection"
  * into connections, where there is no path and the option says which hook. */
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <weir/connection.h>
 #include <weir/filter.h>
@@ -73,9 +75,11 @@ HOOK(on_prepare, "prepare")
 HOOK(on_log, "log")
 #undef HOOK
 
+/* A line says that it has begun, for tests that wait for it. */
 static void
 run_job(void *data)
 {
+    dprintf(STDERR_FILENO, "crash: work of a pool's thread begins\n");
     crash(weir_str_from(data));
 }
 
