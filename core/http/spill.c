@@ -69,6 +69,9 @@ struct spill {
 
 static _Atomic uint64_t limit_bytes = UINT64_MAX;
 static _Atomic uint64_t held_bytes;
+static _Atomic uint64_t held_files;
+static _Atomic uint64_t written_bytes;
+static _Atomic uint64_t failures;
 
 void
 spill_limit(uint64_t bytes)
@@ -76,19 +79,42 @@ spill_limit(uint64_t bytes)
     atomic_store_explicit(&limit_bytes, bytes, memory_order_relaxed);
 }
 
-uint64_t
-spill_held_bytes(void)
+static uint64_t
+load(_Atomic uint64_t *figure)
 {
-    return atomic_load_explicit(&held_bytes, memory_order_relaxed);
+    return atomic_load_explicit(figure, memory_order_relaxed);
+}
+
+static void
+add(_Atomic uint64_t *figure, uint64_t n)
+{
+    atomic_fetch_add_explicit(figure, n, memory_order_relaxed);
+}
+
+static void
+take(_Atomic uint64_t *figure, uint64_t n)
+{
+    atomic_fetch_sub_explicit(figure, n, memory_order_relaxed);
+}
+
+struct spill_figures
+spill_figures(void)
+{
+    return (struct spill_figures){
+        .files = load(&held_files),
+        .held_bytes = load(&held_bytes),
+        .written_bytes = load(&written_bytes),
+        .failures = load(&failures),
+    };
 }
 
 static int
 hold_bytes(uint64_t bytes)
 {
-    uint64_t limit = atomic_load_explicit(&limit_bytes, memory_order_relaxed);
+    uint64_t limit = load(&limit_bytes);
     uint64_t before = atomic_fetch_add_explicit(&held_bytes, bytes, memory_order_relaxed);
     if (before > limit || bytes > limit - before) {
-        atomic_fetch_sub_explicit(&held_bytes, bytes, memory_order_relaxed);
+        take(&held_bytes, bytes);
         return -EDQUOT;
     }
     return 0;
@@ -216,6 +242,7 @@ write_moving(struct spill *spill)
             return fd;
         }
         spill->fd = fd;
+        add(&held_files, 1);
     }
     uint64_t at = spill->write_at;
     int r = 0;
@@ -224,6 +251,7 @@ write_moving(struct spill *spill)
         r = write_all(spill->fd, slice->ptr, (size_t)slice->len, at);
         at += slice->len;
     }
+    add(&written_bytes, r == 0 ? at - spill->write_at : 0);
     return r;
 }
 
@@ -247,6 +275,16 @@ read_buffer(struct spill *spill)
 }
 
 static void
+close_file(struct spill *spill)
+{
+    if (spill->fd != -1) {
+        close(spill->fd);
+        spill->fd = -1;
+        take(&held_files, 1);
+    }
+}
+
+static void
 run_task(struct pool_task *task, void *thread_state)
 {
     (void)thread_state;
@@ -261,8 +299,7 @@ run_task(struct pool_task *task, void *thread_state)
         spill->result = read_buffer(spill);
         break;
     case SPILL_CLOSING: /* giving a large file's blocks back takes its time */
-        close(spill->fd);
-        spill->fd = -1;
+        close_file(spill);
         break;
     }
 }
@@ -280,6 +317,7 @@ fail(struct spill *spill, int error)
     bool is_busy = error == -EBUSY || error == -EMFILE || error == -ENFILE ||
             error == -ETIMEDOUT;
     spill->error = error == -ENOMEM ? error : is_busy ? -EBUSY : -ENOSPC;
+    add(&failures, 1);
     if (error != -ENOMEM) {
         tell_of_failure(spill->store, error, is_busy ? 503 : 507);
     }
@@ -288,10 +326,8 @@ fail(struct spill *spill, int error)
 static void
 free_spill(struct spill *spill)
 {
-    if (spill->fd != -1) {
-        close(spill->fd);
-    }
-    atomic_fetch_sub_explicit(&held_bytes, spill->extent_at, memory_order_relaxed);
+    close_file(spill);
+    take(&held_bytes, spill->extent_at);
     slice_queue_fini(&spill->pending);
     slice_queue_fini(&spill->ready);
     budget_give(sizeof(*spill));

@@ -9,7 +9,7 @@
  * is made when the first piece is written, has no name from its beginning on, and is gone when
  * the last descriptor is, whatever ends the process.
  *
- * Thread: the store's loop, but for spill_limit(). */
+ * Thread: the store's loop, but for spill_limit() and spill_figures(). */
 #ifndef WEIR_HTTP_SPILL_H
 #define WEIR_HTTP_SPILL_H
 
@@ -29,8 +29,14 @@ struct spill;
  * anything is kept. */
 void spill_limit(uint64_t bytes);
 
-/* Held by all files of this process now. Any thread. */
-uint64_t spill_held_bytes(void);
+/* What all files of this process hold now; and since it began, what was written to them, and
+ * how many bodies could not be kept or read back. Any thread. */
+struct spill_figures {
+    uint64_t files, held_bytes;
+    uint64_t written_bytes, failures;
+};
+
+struct spill_figures spill_figures(void);
 
 /* Whether files can be made in a directory: 0 or a negative errno. Any thread; may block. */
 WEIR_MUST_USE int spill_check(struct weir_str path);

@@ -5,10 +5,12 @@
 
 #include <stdlib.h>
 
+#include "base/budget.h"
 #include "base/num.h"
 #include "event/loop.h"
 #include "http/file_cache.h"
 #include "http/method.h"
+#include "http/spill.h"
 #include "module/hook_figures.h"
 #include "module/pools.h"
 #include "observe/log_file.h"
@@ -318,20 +320,37 @@ figures_observe_queue(struct figures *figures, const char *pool, uint64_t ns)
     }
 }
 
+// clang-format off
+#define PROCESS_FIGURES(X)                                                                       \
+    X(COUNTER, "weir_log_lines_total", "Lines written to log files", lines.written)              \
+    X(COUNTER, "weir_log_lines_dropped_total",                                                   \
+            "Lines that log files did not take, for the disk is full or slow", lines.dropped)    \
+    X(GAUGE,   "weir_memory_bytes", "Memory that clients take of workers.memory", used)          \
+    X(GAUGE,   "weir_memory_limit_bytes", "What workers.memory allows; 0: no limit", limit)      \
+    X(GAUGE,   "weir_body_files", "Bodies of requests that stand in files", bodies.files)        \
+    X(GAUGE,   "weir_body_file_bytes", "What these files hold of workers.temp_size",             \
+            bodies.held_bytes)                                                                   \
+    X(COUNTER, "weir_body_file_written_bytes_total",                                             \
+            "Bytes of bodies that were too many for memory and went to files",                   \
+            bodies.written_bytes)                                                                \
+    X(COUNTER, "weir_body_file_failures_total",                                                  \
+            "Bodies that could not be kept in a file, or read back", bodies.failures)
+// clang-format on
+
 void
-figures_take_logs(struct figures *figures)
+figures_take_process(struct figures *figures)
 {
     if (figures == NULL) {
         return;
     }
     const struct log_file_figures lines = log_file_figures();
-    metric_set(or_nowhere(metric_series(figures->shard, WEIR_METRIC_COUNTER,
-                       "weir_log_lines_total", "Lines written to log files",
-                       weir_str_make(NULL, 0))),
-            lines.written);
-    metric_set(or_nowhere(metric_series(figures->shard, WEIR_METRIC_COUNTER,
-                       "weir_log_lines_dropped_total",
-                       "Lines that log files did not take, for the disk is full or slow",
-                       weir_str_make(NULL, 0))),
-            lines.dropped);
+    const struct spill_figures bodies = spill_figures();
+    uint64_t used = budget_used_bytes(), limit = budget_limit_bytes();
+    limit = limit == UINT64_MAX ? 0 : limit;
+#define X(type, name, help, value)                                                      \
+    metric_set(or_nowhere(metric_series(figures->shard, WEIR_METRIC_##type, name, help, \
+                       weir_str_make(NULL, 0))),                                        \
+            value);
+    PROCESS_FIGURES(X)
+#undef X
 }

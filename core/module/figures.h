@@ -25,10 +25,10 @@ void figures_count_close(struct figures *figures, enum h1_close reason);
 /* A request has ended, and its log hooks are about to be asked. NULL: nothing. */
 void figures_count_request(struct figures *figures, const struct weir_request *request);
 
-/* Likewise what pools count, and the log files; of a whole process, so that one of its loops
- * does. NULL: nothing. */
+/* Likewise what pools count; and log files, the budget of memory and bodies that stand in
+ * files. Of a whole process, so that one of its loops does. NULL: nothing. */
 void figures_take_pools(struct figures *figures, const struct pools *pools);
-void figures_take_logs(struct figures *figures);
+void figures_take_process(struct figures *figures);
 
 /* Work that was offloaded comes back from a pool, having waited for a thread. NULL: nothing. */
 void figures_observe_queue(struct figures *figures, const char *pool, uint64_t ns);

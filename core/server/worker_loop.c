@@ -308,7 +308,7 @@ take_figures(const struct worker_loop *loop)
 {
     figures_take_engine(loop->counted, &loop->engine);
     if (loop->index == 0) {
-        figures_take_logs(loop->counted);
+        figures_take_process(loop->counted);
     }
 }
 

@@ -86,7 +86,8 @@ bench_fini(struct bench *bench)
     spill_close(bench->spill);
     settle(bench);
     slice_queue_fini(&bench->taken);
-    ck_assert_uint_eq(spill_held_bytes(), 0);
+    ck_assert_uint_eq(spill_figures().held_bytes, 0);
+    ck_assert_uint_eq(spill_figures().files, 0);
     ck_assert(pool_stop(bench->pool, CLOCK_NEVER));
     loop_turn(bench->loop, false);
     pool_free(bench->pool);
@@ -216,11 +217,14 @@ START_TEST(has_no_name_and_leaves_nothing)
         ck_assert_msg(entry->d_name[0] == '.', "%s", entry->d_name);
     }
     closedir(directory);
-    ck_assert_uint_ge(spill_held_bytes(), 65536);
+    struct spill_figures figures = spill_figures();
+    ck_assert_uint_eq(figures.files, 1);
+    ck_assert_uint_ge(figures.held_bytes, 65536);
+    ck_assert_uint_eq(figures.written_bytes, figures.held_bytes); /* nothing was taken yet */
     spill_close(bench.spill);
     settle(&bench);
     ck_assert_uint_eq(descriptors(), before);
-    ck_assert_uint_eq(spill_held_bytes(), 0);
+    ck_assert_uint_eq(spill_figures().held_bytes, 0);
     bench.spill = NULL;
     bench_fini(&bench);
 }
@@ -264,6 +268,8 @@ START_TEST(fails_where_no_more_fits)
     push(&bench, 200 << 10);
     settle(&bench);
     ck_assert_int_eq(spill_error(bench.spill), -ENOSPC);
+    ck_assert_uint_eq(spill_figures().failures, 1);
+    ck_assert_uint_le(spill_figures().written_bytes, 100 << 10);
     ck_assert_uint_gt(bench.news, 0);
     struct slice_queue to;
     slice_queue_init(&to);

@@ -255,7 +255,7 @@ START_TEST(keeps_what_is_too_large_for_memory)
     send_body(testbed, 0, bytes - 1, bodies[_i].is_chunked);
     ck_assert_uint_eq(asked, 0);
     ck_assert_uint_lt(budget_used_bytes() - before, 400 << 10);
-    ck_assert(bytes < 1000000 || spill_held_bytes() > 800000);
+    ck_assert(bytes < 1000000 || spill_figures().held_bytes > 800000);
     send_body(testbed, bytes - 1, 1, bodies[_i].is_chunked);
     testbed_send(testbed, bodies[_i].is_chunked ? WEIR_STR("0\r\n\r\n") : WEIR_STR(""));
     ck_assert_uint_eq(asked, 1);
@@ -263,7 +263,7 @@ START_TEST(keeps_what_is_too_large_for_memory)
     ck_assert_msg(answers(testbed, "200", text), "%.*s",
             WEIR_STR_ARG(testbed_received(testbed)));
     testbed_settle(testbed);
-    ck_assert_uint_eq(spill_held_bytes(), 0); /* the request has ended, and its file with it */
+    ck_assert_uint_eq(spill_figures().held_bytes, 0); /* the request has ended, and its file with it */
     ck_assert(testbed_free(testbed));
 }
 END_TEST
@@ -337,7 +337,7 @@ START_TEST(ends_with_its_client)
     testbed_settle(testbed);
     ck_assert_uint_eq(asked, 0);
     ck_assert(testbed_free(testbed));
-    ck_assert_uint_eq(spill_held_bytes(), 0);
+    ck_assert_uint_eq(spill_figures().held_bytes, 0);
 }
 END_TEST
 

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "base/budget.h"
 #include "support/failalloc.h"
 #include "support/metric_rig.h"
 #include "support/rig.h"
@@ -195,6 +196,26 @@ START_TEST(counts_many_requests_of_one_connection_and_survives_a_lack_of_memory)
 }
 END_TEST
 
+START_TEST(tells_what_clients_take_of_memory_and_its_limit)
+{
+    struct counting counting;
+    counting_init(&counting);
+    uint64_t before = budget_used_bytes();
+    budget_init(before + (1 << 20));
+    budget_take(12345);
+    figures_take_process(counting.figures);
+    ck_assert_uint_eq(figure(&counting, "weir_memory_bytes", ""), before + 12345);
+    ck_assert_uint_eq(figure(&counting, "weir_memory_limit_bytes", ""), before + (1 << 20));
+    ck_assert_uint_eq(figure(&counting, "weir_body_files", ""), 0);
+    budget_give(12345);
+    budget_init(UINT64_MAX);
+    figures_take_process(counting.figures);
+    ck_assert_uint_eq(figure(&counting, "weir_memory_bytes", ""), before);
+    ck_assert_uint_eq(figure(&counting, "weir_memory_limit_bytes", ""), 0);
+    counting_fini(&counting);
+}
+END_TEST
+
 static void
 add_tests(TCase *tests)
 {
@@ -205,6 +226,7 @@ add_tests(TCase *tests)
     tcase_add_test(tests, counts_connections_by_why_they_ended);
     tcase_add_test(tests, no_client_makes_series_by_inventing_methods);
     tcase_add_test(tests, counts_many_requests_of_one_connection_and_survives_a_lack_of_memory);
+    tcase_add_test(tests, tells_what_clients_take_of_memory_and_its_limit);
 }
 
 UNIT_MAIN("module/figures", add_tests)
