@@ -120,19 +120,28 @@ step_size_lf(struct chunked *chunked, char c)
     return CHUNKED_MORE;
 }
 
-/* One trailer line with its CRLF, which is the end of chunked->trailers from `at` on. */
+/* A trailer line as far as it has come: by its length first, as it comes byte by byte, and
+ * then, when it is whole, by its grammar. */
 static enum chunked_result
 check_trailer(struct chunked *chunked, struct weir_str line)
 {
-    if (line.len < 2 || line.ptr[line.len - 2] != '\r') {
+    bool is_whole = line.ptr[line.len - 1] == '\n';
+    line.len -= is_whole;
+    bool has_cr = line.len > 0 && line.ptr[line.len - 1] == '\r';
+    line.len -= has_cr;
+    if (line.len > chunked->limits.trailer_line_bytes) {
+        return CHUNKED_TRAILERS_TOO_LONG;
+    }
+    if (!is_whole) {
+        return CHUNKED_MORE;
+    }
+    if (!has_cr) {
         return CHUNKED_BAD;
     }
-    line.len -= 2;
     if (line.len == 0) {
         return CHUNKED_DONE;
     }
-    if (line.len > chunked->limits.trailer_line_bytes ||
-            ++chunked->trailer_fields > chunked->limits.trailer_fields) {
+    if (++chunked->trailer_fields > chunked->limits.trailer_fields) {
         return CHUNKED_TRAILERS_TOO_LONG;
     }
     const char *colon = memchr(line.ptr, ':', line.len);
@@ -145,7 +154,7 @@ check_trailer(struct chunked *chunked, struct weir_str line)
     return ok ? CHUNKED_MORE : CHUNKED_BAD;
 }
 
-/* Appends input up to the next LF and judges the line when it is whole. */
+/* Appends input up to the next LF and judges the line. */
 static enum chunked_result
 step_trailer(struct chunked *chunked, struct weir_str *input)
 {
@@ -157,16 +166,14 @@ step_trailer(struct chunked *chunked, struct weir_str *input)
     }
     input->ptr += len;
     input->len -= len;
-    if (lf == NULL) {
-        return CHUNKED_MORE;
-    }
 
-    /* The last line begins after the LF before the last one. */
-    struct weir_str all = buf_str(&chunked->trailers);
-    const char *before = all.len < 2 ? NULL : memrchr(all.ptr, '\n', all.len - 1);
-    size_t line_at = before == NULL ? 0 : (size_t)(before - all.ptr) + 1;
-    enum chunked_result result = check_trailer(chunked,
-            weir_str_make(all.ptr + line_at, all.len - line_at));
+    struct weir_str line = buf_str(&chunked->trailers);
+    line.ptr += chunked->line_at;
+    line.len -= chunked->line_at;
+    enum chunked_result result = check_trailer(chunked, line);
+    if (lf != NULL) {
+        chunked->line_at += line.len;
+    }
     if (result == CHUNKED_DONE) {
         chunked->state = CHUNKED_ENDED;
     }

@@ -55,7 +55,7 @@ enum chunked_extension {
 /* Beyond these a message is refused: its body with 413, its trailers with 431. */
 struct chunked_limits {
     uint64_t body_bytes, trailer_line_bytes; /* a line without its CRLF */
-    size_t trailer_bytes;                    /* all lines, as they came */
+    size_t trailer_bytes;                    /* all lines, as they came, the empty one too */
     uint32_t trailer_fields;
 };
 
@@ -67,7 +67,8 @@ struct chunked {
     uint32_t extension_bytes;
     uint32_t trailer_fields;
     uint64_t left_bytes;
-    struct buf trailers; /* whole lines with their CRLF; owned */
+    struct buf trailers; /* lines with their CRLF, as far as they have come; owned */
+    size_t line_at;      /* of it: where the line in progress begins */
 };
 
 void chunked_init(struct chunked *chunked, const struct chunked_limits *limits);

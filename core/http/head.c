@@ -200,7 +200,7 @@ head_max_fields(const struct http_limits *limits)
 static uint32_t
 kept_max_bytes(const struct head_reader *reader)
 {
-    return head_max_bytes(reader->limits) + 3;
+    return head_max_bytes(reader->limits) + 1;
 }
 
 /* Appends, growing within the arena; what was there before stays as waste of at most its own
@@ -231,21 +231,22 @@ keep(struct head_reader *reader, struct weir_str input)
     return true;
 }
 
-/* By length alone, `len` bytes of the line being there so far, its CRLF not counted. */
+/* By length alone, `len` bytes of the line being there so far, its CRLF not counted; it counts
+ * for the whole head, whose limit all bytes are held against, up to the last LF. */
 static enum head_refusal
 check_length(const struct head_reader *reader, uint64_t len)
 {
     const struct http_limits *limits = reader->limits;
+    bool fits = reader->line_at + len + strlen("\r\n") <= head_max_bytes(limits);
     if (!reader->has_request_line) {
         /* Empty lines before the request count too, so that they end (RFC 9112 2.2). */
-        bool fits = len <= limits->request_line_bytes &&
-                reader->line_at + len <= head_max_bytes(limits);
-        return fits ? HEAD_ACCEPTED : HEAD_REQUEST_LINE_TOO_LONG;
+        return fits && len <= limits->request_line_bytes ? HEAD_ACCEPTED
+                                                         : HEAD_REQUEST_LINE_TOO_LONG;
     }
     if (len > limits->field_bytes) {
         return HEAD_FIELD_TOO_LONG;
     }
-    return reader->line_at + len <= head_max_bytes(limits) ? HEAD_ACCEPTED : HEAD_HEAD_TOO_LONG;
+    return fits ? HEAD_ACCEPTED : HEAD_HEAD_TOO_LONG;
 }
 
 /* The first line as far as it has come, by its method and its length: whichever breaks first as

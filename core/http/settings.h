@@ -17,7 +17,7 @@ struct http_limits {
     uint64_t request_line_bytes; /* 8k; 414 */
     uint64_t field_bytes;        /* 8k, one line; 431 */
     uint64_t fields;             /* 100; 431 */
-    uint64_t head_bytes;         /* 64k, the whole head; 431 */
+    uint64_t head_bytes;         /* 64k, the whole head, its empty line too; 431 */
     uint64_t connections;        /* 10000, of a worker and listener */
     uint64_t pipeline;           /* 32 requests waiting on one connection */
 

@@ -174,7 +174,9 @@ static const struct weir_option limits[] = {
     WEIR_COUNT(struct limits_conf, http.fields, .key = "fields", .preset = "100", .min = 1,
             .max = 10000, .help = "Most header fields; 431 above it"),
     WEIR_SIZE(struct limits_conf, http.head_bytes, .key = "head", .preset = "64k", .min = 256,
-            .max = 16 << 20, .help = "Longest head; 431 above it"),
+            .max = 16 << 20,
+            .help = "Longest head, from the request line to the empty line, both included; "
+                    "431 above it"),
     WEIR_SIZE(struct limits_conf, http.body_bytes, .key = "body", .preset = "1m",
             .help = "Longest request body; 413 above it"),
     WEIR_RATE(struct limits_conf, body_rate, .preset = "false",

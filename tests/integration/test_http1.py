@@ -149,8 +149,8 @@ def line_of(length):
 
 
 def head_of(length):
-    """Of so many bytes before the empty line, in four fields."""
-    fields = length - len("GET /hello HTTP/1.1\r\nHost: a\r\n")
+    """Of so many bytes, the empty line counted, in four fields."""
+    fields = length - len("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
     return get(fields="".join(f"X: {'y' * (fields // 4 - 5 + (fields % 4 if i == 0 else 0))}\r\n" for i in range(4)))
 
 
@@ -179,6 +179,7 @@ LIMIT_ROWS = [
       for count, statuses, end in ((5, [200], KEPT), (6, [431], CLOSED))),
     *((f"a trailer of {length}", chunked("0\r\nX: " + "y" * (length - 3) + "\r\n\r\n"), statuses, end)
       for length, statuses, end in ((64, [200], KEPT), (65, [431], CLOSED))),
+    ("a trailer without end", chunked("0\r\nX: " + "y" * 80), [431], CLOSED),
     ("a limit is of each request", head_of(256) + line_of(64) + head_of(256), [200] * 3, KEPT),
 ]
 
