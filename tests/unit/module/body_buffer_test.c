@@ -263,7 +263,8 @@ START_TEST(keeps_what_is_too_large_for_memory)
     ck_assert_msg(answers(testbed, "200", text), "%.*s",
             WEIR_STR_ARG(testbed_received(testbed)));
     testbed_settle(testbed);
-    ck_assert_uint_eq(spill_figures().held_bytes, 0); /* the request has ended, and its file with it */
+    ck_assert_uint_eq(spill_figures().held_bytes,
+            0); /* the request has ended, and its file with it */
     ck_assert(testbed_free(testbed));
 }
 END_TEST
