@@ -47,6 +47,7 @@
     X(UNKNOWN_ENCODING,       501, "a Transfer-Encoding other than chunked (RFC 9112 6.1)")       \
     X(BAD_EXPECT,             417, "an Expect other than 100-continue (RFC 9110 10.1.1)")         \
     X(BAD_CLIENT, 400, "no address where a trusted peer gives the client's") \
+    X(WRONG_SCHEME, 421, "an https target where there is no TLS (RFC 9110 7.4)") \
     X(TOO_SLOW,               408, "no head within timeouts.head")                                \
     X(OUT_OF_MEMORY,          503, "no memory for the head")
 // clang-format on

@@ -87,6 +87,12 @@ client_find(const struct site_trust *trust, const struct weir_request *request,
     return addr_ip_parse(element, out);
 }
 
+bool
+client_may_ask(const struct site_trust *trust, const struct weir_request *request)
+{
+    return request->target.scheme != TARGET_HTTPS || is_trusted(trust, &request->peer);
+}
+
 /* Crockford's base 32, which has no I, L, O or U. */
 static void
 put_base32(char *dst, size_t digits, uint64_t value)

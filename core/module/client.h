@@ -15,6 +15,10 @@
 WEIR_MUST_USE int client_find(const struct site_trust *trust,
         const struct weir_request *request, struct addr_ip *out);
 
+/* Whether whoever sent the request may speak for https resources over a connection without TLS:
+ * a trusted gateway alone (RFC 9110 section 7.4). True for any other target. */
+bool client_may_ask(const struct site_trust *trust, const struct weir_request *request);
+
 /* The request's id: what a trusted peer sent as X-Request-ID (1 to 128 token bytes), else 26
  * letters and digits of its own that sort by time (a ULID). The same at each call; borrowed
  * from the request; empty without memory. */

@@ -43,12 +43,29 @@ begin_server(struct weir_request *request, struct course *course)
     course->asker = ASKER_SERVER_HOOKS;
 }
 
+/* No module has an answer. A ping of the server, which is about none of its resources, has one
+ * all the same (RFC 9110 section 9.3.7). */
+static void
+answer_nothing(struct weir_request *request)
+{
+    if (!weir_str_eq(request->target.path, WEIR_STR("*"))) {
+        course_answer(request, 404);
+        return;
+    }
+    course_answer(request, 204);
+    weir_reply_remove(request, WEIR_STR("Content-Type"));
+    if (weir_reply_set(request, WEIR_STR("Allow"),
+                WEIR_STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")) < 0) {
+        request->reply.was_invalid = false; /* no memory for it: it goes without */
+    }
+}
+
 static void
 begin_route(struct weir_request *request, struct course *course)
 {
     const struct chain *chain = course_map_of(request)->route(course_map_of(request), request);
     if (chain == NULL) {
-        course_answer(request, 404);
+        answer_nothing(request);
         return;
     }
     course->chain = chain;
@@ -211,7 +228,7 @@ course_ask(struct weir_request *request)
             break;
         case ASKER_ROUTE_HOOKS:
             if (ask_route(request, course)) {
-                course_answer(request, 404);
+                answer_nothing(request);
             }
             break;
         case ASKER_BODY:

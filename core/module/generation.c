@@ -253,6 +253,21 @@ level_of(const struct site_settings *settings)
     return (uint8_t)(SITE_LOG_ERROR - settings->log_level); /* of enum log_level */
 }
 
+/* Whom the server takes for the client, and whether it may ask this. */
+static void
+settle_client(struct weir_request *request, const struct site_trust *trust)
+{
+    bool is_found = client_find(trust, request, &request->client) == 0;
+    if (request->refusal != HEAD_ACCEPTED) {
+        return; /* for the log alone */
+    }
+    if (!is_found) {
+        request->refusal = HEAD_BAD_CLIENT;
+    } else if (!client_may_ask(trust, request)) {
+        request->refusal = HEAD_WRONG_SCHEME;
+    }
+}
+
 static const struct chain *
 map_server(const struct course_map *map, struct weir_request *request)
 {
@@ -267,10 +282,8 @@ map_server(const struct course_map *map, struct weir_request *request)
     request->limits = &site->settings.limits;
     request->timeouts = &site->settings.timeouts;
     request->log_level = level_of(&site->settings);
-    if (request->depth == 0 &&
-            client_find(&site->settings.trust, request, &request->client) < 0 &&
-            request->refusal == HEAD_ACCEPTED) {
-        request->refusal = HEAD_BAD_CLIENT;
+    if (request->depth == 0) {
+        settle_client(request, &site->settings.trust);
     }
     return server->chain;
 }

@@ -61,8 +61,8 @@ weir_request_id(struct weir_request *request)
 struct weir_str
 weir_request_scheme(const struct weir_request *request)
 {
-    (void)request;
-    return WEIR_STR("http"); /* until listeners speak TLS */
+    /* Until listeners speak TLS: where another is allowed, a gateway has said so. */
+    return request->target.scheme == TARGET_HTTPS ? WEIR_STR("https") : WEIR_STR("http");
 }
 
 struct weir_str

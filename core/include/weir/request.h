@@ -105,7 +105,7 @@ WEIR_API unsigned weir_request_peer_port(const struct weir_request *request);
  * (26 letters and digits that sort by time). Empty without memory. */
 WEIR_API struct weir_str weir_request_id(struct weir_request *request);
 
-/* "http" or "https": how the client reached us. */
+/* "http" or "https": how the client reached us, or the trusted gateway that asks for it. */
 WEIR_API struct weir_str weir_request_scheme(const struct weir_request *request);
 
 /* The names of the server and the route that it took; empty before they are known, or when

@@ -76,7 +76,13 @@ static const struct {
             true },
     { "an absolute target, whose authority wins",
             "GET http://b.example/hello HTTP/1.1" CRLF "Host: a" CRLF CRLF, "200", false },
-    { "OPTIONS *", "OPTIONS * HTTP/1.1" CRLF "Host: a" CRLF CRLF, "404", false },
+    { "OPTIONS * (RFC 9110 9.3.7)", "OPTIONS * HTTP/1.1" CRLF "Host: a" CRLF CRLF GET,
+            "204 200", false },
+    { "in absolute form (RFC 9112 3.2.4)",
+            "OPTIONS http://a HTTP/1.1" CRLF "Host: a" CRLF CRLF GET, "204 200", false },
+    { "and with a body that nobody reads",
+            "OPTIONS * HTTP/1.1" CRLF "Host: a" CRLF "Content-Length: 5" CRLF CRLF "hello" GET,
+            "204 200", false },
 
     /* Heads */
     { "no Host", "GET / HTTP/1.1" CRLF CRLF, "400", true },
