@@ -80,18 +80,18 @@ def test_the_floor_frees_a_connection_whose_request_and_fin_came_in_one(floor, r
     assert weir_process.eventually(lambda: len(weir_process.descriptors(process.pid)) == before)
 
 
-def test_the_harness_measures_the_floor_and_nginx(tmp_path):
+def test_the_harness_measures_the_floor_weir_and_nginx(tmp_path):
     nginx = shutil.which("nginx") or "/usr/sbin/nginx"
     if not shutil.which("wrk") or not os.access(nginx, os.X_OK):
         pytest.skip("needs wrk and nginx")
     figures = tmp_path / "figures.json"
     done = subprocess.run(
-        [sys.executable, COMPARE, "--rounds", "1", "--seconds", "1", "--servers", "floor,nginx",
-         "--workloads", "file-1k,304", "--floor", FLOOR, "--nginx", nginx, "--json", figures, "--markdown"],
+        [sys.executable, COMPARE, "--rounds", "1", "--seconds", "1",
+         "--workloads", "304,logged", "--floor", FLOOR, "--nginx", nginx, "--json", figures, "--markdown"],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=weir_process.slow(120))
     assert done.returncode == 0, done.stderr
-    assert "| 1 KiB file |" in done.stdout
+    assert "| 1 KiB file, log, header, metrics |" in done.stdout
     rows = json.loads(figures.read_text())["rows"]
-    assert [row["workload"] for row in rows] == ["file-1k", "304"]
+    assert [row["workload"] for row in rows] == ["304", "logged"]
     for row in rows:
-        assert row["floor"] > 0 and row["nginx"] > 0
+        assert row["floor"] > 0 and row["weir"] > 0 and row["nginx"] > 0
