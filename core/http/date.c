@@ -84,8 +84,15 @@ put_two(char *dst, int64_t value)
     dst[1] = (char)('0' + value % 10);
 }
 
-void
-date_format(char *dst, int64_t seconds)
+/* A second, taken apart; the nearest that can be written. */
+struct moment {
+    struct civil civil;
+    int64_t days;   /* since 1970 */
+    int64_t second; /* of the day */
+};
+
+static struct moment
+moment_of(int64_t seconds)
 {
     if (seconds < SECONDS_MIN) {
         seconds = SECONDS_MIN;
@@ -93,19 +100,59 @@ date_format(char *dst, int64_t seconds)
         seconds = SECONDS_MAX;
     }
     int64_t days = days_of(seconds);
-    int64_t second = seconds - days * S_PER_DAY;
-    struct civil civil = civil_from_days(days);
-    int64_t weekday = ((days + 4) % 7 + 7) % 7; /* 1970-01-01 was a Thursday */
+    return (struct moment){ civil_from_days(days), days, seconds - days * S_PER_DAY };
+}
+
+static void
+put_year(char *dst, int64_t year)
+{
+    put_two(dst, year / 100);
+    put_two(dst + 2, year % 100);
+}
+
+/* "hh:mm:ss", of which the colons are there. */
+static void
+put_time(char *dst, int64_t second)
+{
+    put_two(dst, second / 3600);
+    put_two(dst + 3, second / 60 % 60);
+    put_two(dst + 6, second % 60);
+}
+
+void
+date_format(char *dst, int64_t seconds)
+{
+    struct moment moment = moment_of(seconds);
+    int64_t weekday = ((moment.days + 4) % 7 + 7) % 7; /* 1970-01-01 was a Thursday */
 
     memcpy(dst, "Day, 00 Mon 0000 00:00:00 GMT", DATE_BYTES);
     memcpy(dst, day_names[weekday], 3);
-    put_two(dst + 5, civil.day);
-    memcpy(dst + 8, month_names[civil.month - 1], 3);
-    put_two(dst + 12, civil.year / 100);
-    put_two(dst + 14, civil.year % 100);
-    put_two(dst + 17, second / 3600);
-    put_two(dst + 20, second / 60 % 60);
-    put_two(dst + 23, second % 60);
+    put_two(dst + 5, moment.civil.day);
+    memcpy(dst + 8, month_names[moment.civil.month - 1], 3);
+    put_year(dst + 12, moment.civil.year);
+    put_time(dst + 17, moment.second);
+}
+
+void
+date_format_iso(char *dst, int64_t seconds)
+{
+    struct moment moment = moment_of(seconds);
+    memcpy(dst, "0000-00-00T00:00:00", DATE_ISO_BYTES);
+    put_year(dst, moment.civil.year);
+    put_two(dst + 5, moment.civil.month);
+    put_two(dst + 8, moment.civil.day);
+    put_time(dst + 11, moment.second);
+}
+
+void
+date_format_log(char *dst, int64_t seconds)
+{
+    struct moment moment = moment_of(seconds);
+    memcpy(dst, "00/Mon/0000:00:00:00 +0000", DATE_LOG_BYTES);
+    put_two(dst, moment.civil.day);
+    memcpy(dst + 3, month_names[moment.civil.month - 1], 3);
+    put_year(dst + 7, moment.civil.year);
+    put_time(dst + 12, moment.second);
 }
 
 /* What a text says before its year is settled. */
@@ -280,4 +327,15 @@ date_cached(struct date_cache *cache, int64_t seconds)
         cache->is_set = true;
     }
     return weir_str_make(cache->text, DATE_BYTES);
+}
+
+void
+date_log_refresh(struct date_log_cache *cache, int64_t seconds)
+{
+    if (!cache->is_set || cache->seconds != seconds) {
+        date_format_iso(cache->iso, seconds);
+        date_format_log(cache->log, seconds);
+        cache->seconds = seconds;
+        cache->is_set = true;
+    }
 }

@@ -134,18 +134,33 @@ engine_retire(struct engine *engine)
     engine->is_draining = true;
 }
 
+/* Looks at the real clock when the second is over. */
+static void
+look_at_clock(struct engine *engine)
+{
+    uint64_t now_ns = loop_now_ns(engine->loop);
+    if (now_ns < engine->date_until_ns && engine->date.is_set) {
+        return;
+    }
+    const struct clock *clock = loop_clock(engine->loop);
+    int64_t real_ns = clock_real_ns(clock);
+    engine->real_ahead_ns = real_ns - (int64_t)clock_monotonic_ns(clock);
+    int64_t second = real_ns / (int64_t)NS_PER_S;
+    int64_t into_ns = real_ns - second * (int64_t)NS_PER_S;
+    engine->date_until_ns = now_ns + NS_PER_S - (uint64_t)(into_ns < 0 ? 0 : into_ns);
+    (void)date_cached(&engine->date, second);
+}
+
 struct weir_str
 engine_date(struct engine *engine)
 {
-    uint64_t now_ns = loop_now_ns(engine->loop);
-    if (now_ns >= engine->date_until_ns || !engine->date.is_set) {
-        /* Looked at again when the second is over. After the clock was set this is a second
-         * late at the most. */
-        int64_t real_ns = clock_real_ns(loop_clock(engine->loop));
-        int64_t second = real_ns / (int64_t)NS_PER_S;
-        int64_t into_ns = real_ns - second * (int64_t)NS_PER_S;
-        engine->date_until_ns = now_ns + NS_PER_S - (uint64_t)(into_ns < 0 ? 0 : into_ns);
-        return date_cached(&engine->date, second);
-    }
+    look_at_clock(engine);
     return weir_str_make(engine->date.text, DATE_BYTES);
+}
+
+int64_t
+engine_real_ns(struct engine *engine, uint64_t monotonic_ns)
+{
+    look_at_clock(engine);
+    return engine->real_ahead_ns + (int64_t)monotonic_ns;
 }

@@ -80,7 +80,9 @@ struct engine {
     struct weir_request *spare; /* owned: a list of freed requests to be used again */
     uint32_t spares;
     struct date_cache date;
-    uint64_t date_until_ns; /* monotonic: when the date is looked at again */
+    struct date_log_cache log_date; /* of the second that was last logged */
+    uint64_t date_until_ns;         /* monotonic: when the real clock is looked at again */
+    int64_t real_ahead_ns;          /* of the monotonic one, when it was */
     /* The last valid Host that is canonical as it stands, and the length of its name: the next
      * one is most often the same. */
     char host_text[96];
@@ -112,5 +114,9 @@ void engine_shed(struct engine *engine);
 
 /* The Date field's value now; borrowed until the next call. */
 struct weir_str engine_date(struct engine *engine);
+
+/* What the real clock showed at `monotonic_ns`, a time not long ago: nanoseconds since 1970. It
+ * is looked at once a second, so after it was set this is a second late at the most. */
+int64_t engine_real_ns(struct engine *engine, uint64_t monotonic_ns);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include <weir/request.h>
 
+#include "base/num.h"
 #include "event/loop.h"
 #include "http/request.h"
 #include "module/client.h"
@@ -87,8 +88,47 @@ now_ns(const struct weir_request *request)
 int64_t
 weir_request_began_ns(const struct weir_request *request)
 {
-    int64_t real_ns = clock_real_ns(loop_clock(request->engine->loop));
-    return real_ns - (int64_t)(now_ns(request) - request->began_ns);
+    return engine_real_ns(request->engine, request->began_ns);
+}
+
+/* ".123" */
+static size_t
+put_milliseconds(char *dst, unsigned milliseconds)
+{
+    dst[0] = '.';
+    dst[1] = (char)('0' + milliseconds / 100);
+    dst[2] = (char)('0' + milliseconds / 10 % 10);
+    dst[3] = (char)('0' + milliseconds % 10);
+    return 4;
+}
+
+size_t
+weir_request_began_text(const struct weir_request *request, enum weir_time_form form, char *dst)
+{
+    struct engine *engine = request->engine;
+    int64_t ns = engine_real_ns(engine, request->began_ns);
+    ns = ns < 0 ? 0 : ns; /* a clock that was never set */
+    int64_t second = ns / (int64_t)NS_PER_S;
+    unsigned milliseconds = (unsigned)(ns / (int64_t)NS_PER_MS % 1000);
+    size_t len = 0;
+    switch (form) {
+    case WEIR_TIME_ISO:
+        date_log_refresh(&engine->log_date, second);
+        memcpy(dst, engine->log_date.iso, DATE_ISO_BYTES);
+        len = DATE_ISO_BYTES + put_milliseconds(dst + DATE_ISO_BYTES, milliseconds);
+        dst[len++] = 'Z';
+        break;
+    case WEIR_TIME_LOG:
+        date_log_refresh(&engine->log_date, second);
+        memcpy(dst, engine->log_date.log, DATE_LOG_BYTES);
+        len = DATE_LOG_BYTES;
+        break;
+    case WEIR_TIME_UNIX:
+        len = num_format_u64(dst, (uint64_t)second);
+        len += put_milliseconds(dst + len, milliseconds);
+        break;
+    }
+    return len;
 }
 
 uint64_t

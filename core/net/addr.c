@@ -195,9 +195,32 @@ addr_to_ip(const struct addr *addr)
     return ip;
 }
 
+/* inet_ntop() goes through printf, which a line of a log would feel. */
+static size_t
+format_v4(const unsigned char *bytes, char *dst)
+{
+    char *at = dst;
+    for (int i = 0; i < 4; i++) {
+        unsigned byte = bytes[i];
+        if (byte >= 100) {
+            *at++ = (char)('0' + byte / 100);
+        }
+        if (byte >= 10) {
+            *at++ = (char)('0' + byte / 10 % 10);
+        }
+        *at++ = (char)('0' + byte % 10);
+        *at++ = '.';
+    }
+    *--at = '\0';
+    return (size_t)(at - dst);
+}
+
 size_t
 addr_ip_format(const struct addr_ip *ip, char *dst)
 {
+    if (ip->family == AF_INET) {
+        return format_v4(ip->bytes, dst);
+    }
     dst[0] = '\0';
     if (ip->family == AF_UNIX ||
             inet_ntop(ip->family, ip->bytes, dst, ADDR_TEXT_BYTES) == NULL) {

@@ -40,7 +40,8 @@ static int wake_fd = -1;
 static pthread_key_t ring_key;
 static atomic_bool is_asleep;
 static _Atomic uint64_t written, dropped;
-static _Thread_local struct log_ring *own_ring;
+/* Asked for with each line: not through a call. */
+static _Thread_local struct log_ring *own_ring __attribute__((tls_model("initial-exec")));
 
 /* ---- producers --------------------------------------------------------------------------- */
 

@@ -79,6 +79,9 @@ is_wanted(struct weir_request *request, const struct access_log_conf *conf)
             return false;
         }
     }
+    if (conf->when.count == 0) {
+        return true;
+    }
     unsigned status = access_log_status(request);
     for (size_t i = 0; i < conf->when.count; i++) {
         const struct weir_status *wanted = &conf->statuses[i];
@@ -93,7 +96,7 @@ is_wanted(struct weir_request *request, const struct access_log_conf *conf)
             return true;
         }
     }
-    return conf->when.count == 0;
+    return false;
 }
 
 /* ---- the hook ---------------------------------------------------------------------------- */
@@ -105,21 +108,22 @@ log_request(struct weir_request *request, const void *conf_)
     if (weir_request_depth(request) > 0 || !is_wanted(request, conf)) {
         return WEIR_NEXT;
     }
-    struct weir_str line = { NULL, 0 };
+    struct access_log_line line;
+    struct weir_str text = { NULL, 0 };
     switch (conf->kind) {
     case FORMAT_JSON:
-        line = access_log_json(request);
+        text = access_log_json(request, &line);
         break;
     case FORMAT_COMBINED:
-        line = access_log_combined(request);
+        text = access_log_combined(request, &line);
         break;
     case FORMAT_TEMPLATE:
-        line = weir_template_text(request, conf->format);
-        line.len = line.len < WEIR_LOG_LINE_BYTES ? line.len : WEIR_LOG_LINE_BYTES - 1;
+        text = weir_template_text(request, conf->format);
+        text.len = text.len < WEIR_LOG_LINE_BYTES ? text.len : WEIR_LOG_LINE_BYTES - 1;
         break;
     }
-    if (line.ptr != NULL) {
-        weir_log_line(conf->log, line); /* what is dropped is counted there */
+    if (text.ptr != NULL) {
+        weir_log_line(conf->log, text); /* what is dropped is counted there */
     }
     return WEIR_NEXT;
 }

@@ -1,62 +1,101 @@
 /* SPDX-License-Identifier: MIT */
 /* Two forms of a line. Whatever a client may have written is escaped, so that no line is two
  * and no field is another, and cut, so that a line fits (WEIR_LOG_LINE_BYTES). */
-#include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include <weir/reply.h>
 
 #include "access_log.h"
 
-/* Bytes of a field that are looked at: at most six times as many are written. */
-#define FIELD_MAX  1024u
-#define TARGET_MAX 6144u
-/* Above everything in a line that no client writes. */
+/* Bytes of a field that are looked at: at most ESCAPED_MAX times as many are written. */
+#define FIELD_MAX   1024u
+#define TARGET_MAX  6144u
+#define HOST_MAX    256u
+#define NAME_MAX    128u /* of what the configuration or a trusted peer names */
+#define METHOD_MAX  32u
+#define ESCAPED_MAX 6u
+/* Above everything in a line that is no text of a request. */
 #define FIXED_BYTES 1024u
-
-struct line {
-    char *bytes;
-    size_t len;
-};
 
 unsigned
 access_log_status(const struct weir_request *request)
 {
-    bool has_left = weir_str_eq(weir_request_end_label(request), WEIR_STR("client_left"));
     unsigned status = weir_request_sent_bytes(request) > 0 ? weir_reply_status(request) : 0;
-    return status == 0 && has_left ? 499 : status;
+    if (status == 0 && weir_str_eq(weir_request_end_label(request), WEIR_STR("client_left"))) {
+        return 499;
+    }
+    return status;
 }
 
-static void
-put(struct line *line, struct weir_str text)
+/* ---- writing ----------------------------------------------------------------------------- */
+
+/* Where the line begins; NULL when there is no memory for so many bytes of text. */
+static char *
+begin(struct weir_request *request, struct access_log_line *line, size_t text_bytes)
+{
+    size_t most = FIXED_BYTES + ESCAPED_MAX * text_bytes;
+    line->bytes = most <= sizeof(line->room) ? line->room : weir_request_alloc(request, most);
+    return line->bytes;
+}
+
+/* All that write do so at `at`, and return where they came to. */
+
+static inline char *
+put(char *at, struct weir_str text)
 {
     if (text.len > 0) {
-        memcpy(line->bytes + line->len, text.ptr, text.len);
-        line->len += text.len;
+        memcpy(at, text.ptr, text.len);
     }
+    return at + text.len;
 }
 
-static void
-put_u64(struct line *line, uint64_t value)
+/* With zeros in front, up to `digits`. */
+static char *
+put_number(char *at, uint64_t value, unsigned digits)
 {
-    char digits[24];
-    int len = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)value);
-    put(line, weir_str_make(digits, (size_t)len));
+    unsigned needed = 1;
+    for (uint64_t rest = value; rest > 9; rest /= 10) {
+        needed++;
+    }
+    char *end = at + (needed > digits ? needed : digits);
+    for (char *digit = end; digit > at; value /= 10) {
+        *--digit = (char)('0' + value % 10);
+    }
+    return end;
+}
+
+static char *
+put_hex(char *at, struct weir_str before, char c, const char *digits)
+{
+    at = put(at, before);
+    *at++ = digits[(unsigned char)c >> 4];
+    *at++ = digits[(unsigned char)c & 15];
+    return at;
+}
+
+/* Bytes that neither form escapes: ASCII that can be seen, but for `"` and `\`. */
+static const bool is_plain[256] = {
+    [' ' ... '!'] = true,
+    ['#' ... '['] = true,
+    [']' ... '~'] = true,
+};
+
+/* What of `text` needs no escape is put; the rest begins with a byte that does. */
+static inline char *
+put_plain(char *at, struct weir_str *text)
+{
+    const char *from = text->ptr, *end = text->ptr + text->len;
+    while (from < end && is_plain[(unsigned char)*from]) {
+        *at++ = *from++;
+    }
+    *text = weir_str_make(from, (size_t)(end - from));
+    return at;
 }
 
 static struct weir_str
 cut(struct weir_str text, size_t max)
 {
     return weir_str_make(text.ptr, text.len < max ? text.len : max);
-}
-
-static void
-put_hex(struct line *line, const char *before, unsigned char byte, const char *digits)
-{
-    put(line, weir_str_from(before));
-    line->bytes[line->len++] = digits[byte >> 4];
-    line->bytes[line->len++] = digits[byte & 15];
 }
 
 static struct weir_str
@@ -78,164 +117,167 @@ protocol(const struct weir_request *request)
     }
 }
 
-/* What all variable parts of a line may take, escaped. */
-static size_t
-room(struct weir_request *request)
-{
-    size_t len = cut(weir_request_target(request), TARGET_MAX).len +
-            field(request, WEIR_STR("Referer")).len +
-            field(request, WEIR_STR("User-Agent")).len + FIELD_MAX; /* host, method, names */
-    return FIXED_BYTES + 6 * len;
-}
-
-static void
-utc(const struct weir_request *request, struct tm *out, unsigned *milliseconds)
-{
-    int64_t ns = weir_request_began_ns(request);
-    time_t seconds = (time_t)(ns / 1000000000);
-    *milliseconds = (unsigned)(ns / 1000000 % 1000);
-    gmtime_r(&seconds, out);
-}
-
 /* ---- JSON -------------------------------------------------------------------------------- */
 
 /* A string (RFC 8259 section 7). Bytes outside of ASCII are written as the characters that they
  * are in ISO 8859-1 (RFC 9110 section 5.5), so that a line is always valid and nothing is lost.
  */
-static void
-put_json(struct line *line, const char *key, struct weir_str text)
+static char *
+put_json(char *at, struct weir_str key, struct weir_str text)
 {
-    put(line, WEIR_STR(",\""));
-    put(line, weir_str_from(key));
-    put(line, WEIR_STR("\":\""));
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.ptr[i];
+    at = put(at, key);
+    *at++ = '"';
+    for (at = put_plain(at, &text); text.len > 0; at = put_plain(at, &text)) {
+        char c = *text.ptr;
+        text = weir_str_make(text.ptr + 1, text.len - 1);
         if (c == '"' || c == '\\') {
-            line->bytes[line->len++] = '\\';
-            line->bytes[line->len++] = (char)c;
-        } else if (c < 0x20 || c >= 0x7f) {
-            put_hex(line, "\\u00", c, "0123456789abcdef");
+            *at++ = '\\';
+            *at++ = c;
         } else {
-            line->bytes[line->len++] = (char)c;
+            at = put_hex(at, WEIR_STR("\\u00"), c, "0123456789abcdef");
         }
     }
-    line->bytes[line->len++] = '"';
+    *at++ = '"';
+    return at;
 }
 
-static void
-put_json_number(struct line *line, const char *key, uint64_t value)
+static char *
+put_json_seconds(char *at, struct weir_str key, uint64_t ns)
 {
-    put(line, WEIR_STR(",\""));
-    put(line, weir_str_from(key));
-    put(line, WEIR_STR("\":"));
-    put_u64(line, value);
+    at = put_number(put(at, key), ns / 1000000000, 1);
+    *at++ = '.';
+    return put_number(at, ns / 1000 % 1000000, 6);
 }
 
-static void
-put_json_seconds(struct line *line, const char *key, uint64_t ns)
+static char *
+put_json_number(char *at, struct weir_str key, uint64_t value)
 {
-    char text[48];
-    int len = snprintf(text, sizeof(text), ",\"%s\":%llu.%06u", key,
-            (unsigned long long)(ns / 1000000000), (unsigned)(ns / 1000 % 1000000));
-    put(line, weir_str_make(text, (size_t)len));
+    return put_number(put(at, key), value, 1);
 }
+
+/* Texts of a request, in the order in which the line has them. */
+struct texts {
+    struct weir_str client, peer, method, target, protocol, host;
+    struct weir_str id, server, route, referer, agent, end, error;
+};
+
+static size_t
+length_of(const struct texts *t)
+{
+    return t->client.len + t->peer.len + t->method.len + t->target.len + t->protocol.len +
+            t->host.len + t->id.len + t->server.len + t->route.len + t->referer.len +
+            t->agent.len + t->end.len + t->error.len;
+}
+
+#define KEY(name) WEIR_STR(",\"" name "\":")
 
 struct weir_str
-access_log_json(struct weir_request *request)
+access_log_json(struct weir_request *request, struct access_log_line *line)
 {
-    struct line line = { .bytes = weir_request_alloc(request, room(request)) };
-    if (line.bytes == NULL) {
+    const struct texts t = {
+        .client = weir_request_client(request),
+        .peer = weir_request_peer(request),
+        .method = cut(weir_request_method(request), METHOD_MAX),
+        .target = cut(weir_request_target(request), TARGET_MAX),
+        .protocol = protocol(request),
+        .host = cut(weir_request_host(request), HOST_MAX),
+        .id = cut(weir_request_id(request), NAME_MAX),
+        .server = cut(weir_request_server_name(request), NAME_MAX),
+        .route = cut(weir_request_route_name(request), NAME_MAX),
+        .referer = field(request, WEIR_STR("Referer")),
+        .agent = field(request, WEIR_STR("User-Agent")),
+        .end = weir_request_end_label(request),
+        .error = cut(weir_reply_code(request), NAME_MAX),
+    };
+    char *at = begin(request, line, length_of(&t));
+    if (at == NULL) {
         return weir_str_make(NULL, 0);
     }
-    struct tm t;
-    unsigned ms;
-    utc(request, &t, &ms);
-    line.len = (size_t)snprintf(line.bytes, FIXED_BYTES,
-            "{\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d.%03uZ\"", t.tm_year + 1900, t.tm_mon + 1,
-            t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec, ms);
-    put_json(&line, "client", weir_request_client(request));
-    put_json(&line, "peer", weir_request_peer(request));
-    put_json(&line, "method", cut(weir_request_method(request), 32));
-    put_json(&line, "target", cut(weir_request_target(request), TARGET_MAX));
-    put_json(&line, "protocol", protocol(request));
-    put_json(&line, "host", cut(weir_request_host(request), 256));
-    put_json_number(&line, "status", access_log_status(request));
-    put_json_number(&line, "bytes_sent", weir_request_sent_bytes(request));
-    put_json_number(&line, "body_bytes_sent", weir_request_sent_body_bytes(request));
-    put_json_number(&line, "bytes_received", weir_request_received_bytes(request));
-    put_json_seconds(&line, "duration", weir_request_duration_ns(request));
-    put_json_seconds(&line, "first_byte", weir_request_first_byte_ns(request));
-    put_json(&line, "request_id", cut(weir_request_id(request), 128));
-    put_json(&line, "server", cut(weir_request_server_name(request), 128));
-    put_json(&line, "route", cut(weir_request_route_name(request), 128));
-    put_json(&line, "referer", field(request, WEIR_STR("Referer")));
-    put_json(&line, "user_agent", field(request, WEIR_STR("User-Agent")));
-    put_json(&line, "end", weir_request_end_label(request));
-    struct weir_str error = weir_reply_code(request);
-    if (error.len > 0) {
-        put_json(&line, "error", error);
+    at = put(at, WEIR_STR("{\"time\":\""));
+    at += weir_request_began_text(request, WEIR_TIME_ISO, at);
+    at = put(at, WEIR_STR("\""));
+    at = put_json(at, KEY("client"), t.client);
+    at = put_json(at, KEY("peer"), t.peer);
+    at = put_json(at, KEY("method"), t.method);
+    at = put_json(at, KEY("target"), t.target);
+    at = put_json(at, KEY("protocol"), t.protocol);
+    at = put_json(at, KEY("host"), t.host);
+    at = put_json_number(at, KEY("status"), access_log_status(request));
+    at = put_json_number(at, KEY("bytes_sent"), weir_request_sent_bytes(request));
+    at = put_json_number(at, KEY("body_bytes_sent"), weir_request_sent_body_bytes(request));
+    at = put_json_number(at, KEY("bytes_received"), weir_request_received_bytes(request));
+    at = put_json_seconds(at, KEY("duration"), weir_request_duration_ns(request));
+    at = put_json_seconds(at, KEY("first_byte"), weir_request_first_byte_ns(request));
+    at = put_json(at, KEY("request_id"), t.id);
+    at = put_json(at, KEY("server"), t.server);
+    at = put_json(at, KEY("route"), t.route);
+    at = put_json(at, KEY("referer"), t.referer);
+    at = put_json(at, KEY("user_agent"), t.agent);
+    at = put_json(at, KEY("end"), t.end);
+    if (t.error.len > 0) {
+        at = put_json(at, KEY("error"), t.error);
     }
-    put(&line, WEIR_STR("}"));
-    return weir_str_make(line.bytes, line.len);
+    *at++ = '}';
+    return weir_str_make(line->bytes, (size_t)(at - line->bytes));
 }
+
+#undef KEY
 
 /* ---- combined ---------------------------------------------------------------------------- */
 
 /* As nginx escapes it, which log analysers know. */
-static void
-put_escaped(struct line *line, struct weir_str text)
+static char *
+put_escaped(char *at, struct weir_str text)
 {
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.ptr[i];
-        if (c < 0x20 || c >= 0x7f || c == '"' || c == '\\') {
-            put_hex(line, "\\x", c, "0123456789ABCDEF");
-        } else {
-            line->bytes[line->len++] = (char)c;
-        }
+    for (at = put_plain(at, &text); text.len > 0; at = put_plain(at, &text)) {
+        at = put_hex(at, WEIR_STR("\\x"), *text.ptr, "0123456789ABCDEF");
+        text = weir_str_make(text.ptr + 1, text.len - 1);
     }
+    return at;
 }
 
-static void
-put_quoted(struct line *line, struct weir_str text)
+static char *
+put_quoted(char *at, struct weir_str text)
 {
-    put(line, WEIR_STR(" \""));
-    put_escaped(line, text.len == 0 ? WEIR_STR("-") : text);
-    put(line, WEIR_STR("\""));
+    if (text.len == 0) {
+        return put(at, WEIR_STR(" \"-\""));
+    }
+    at = put_escaped(put(at, WEIR_STR(" \"")), text);
+    *at++ = '"';
+    return at;
 }
 
 struct weir_str
-access_log_combined(struct weir_request *request)
+access_log_combined(struct weir_request *request, struct access_log_line *line)
 {
-    static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug",
-        "Sep", "Oct", "Nov", "Dec" };
-    struct line line = { .bytes = weir_request_alloc(request, room(request)) };
-    if (line.bytes == NULL) {
+    struct weir_str client = weir_request_client(request);
+    struct weir_str method = cut(weir_request_method(request), METHOD_MAX);
+    struct weir_str target = cut(weir_request_target(request), TARGET_MAX);
+    struct weir_str referer = field(request, WEIR_STR("Referer"));
+    struct weir_str agent = field(request, WEIR_STR("User-Agent"));
+    char *at = begin(request, line,
+            client.len + method.len + target.len + referer.len + agent.len);
+    if (at == NULL) {
         return weir_str_make(NULL, 0);
     }
-    struct weir_str client = weir_request_client(request);
-    put(&line, client.len == 0 ? WEIR_STR("unix:") : client);
-    struct tm t;
-    unsigned ms;
-    utc(request, &t, &ms);
-    line.len += (size_t)snprintf(line.bytes + line.len, FIXED_BYTES - line.len,
-            " - - [%02d/%s/%04d:%02d:%02d:%02d +0000]", t.tm_mday, months[t.tm_mon],
-            t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
-    struct weir_str method = cut(weir_request_method(request), 32);
-    put(&line, WEIR_STR(" \""));
+    at = put(at, client.len == 0 ? WEIR_STR("unix:") : client);
+    at = put(at, WEIR_STR(" - - ["));
+    at += weir_request_began_text(request, WEIR_TIME_LOG, at);
+    at = put(at, WEIR_STR("] \""));
     if (method.len == 0) {
-        put(&line, WEIR_STR("-")); /* refused before it was read */
+        at = put(at, WEIR_STR("-")); /* refused before it was read */
     } else {
-        put_escaped(&line, method);
-        put(&line, WEIR_STR(" "));
-        put_escaped(&line, cut(weir_request_target(request), TARGET_MAX));
-        put(&line, WEIR_STR(" "));
-        put(&line, protocol(request));
+        at = put_escaped(at, method);
+        *at++ = ' ';
+        at = put_escaped(at, target);
+        *at++ = ' ';
+        at = put(at, protocol(request));
     }
-    put(&line, WEIR_STR("\" "));
-    put_u64(&line, access_log_status(request));
-    put(&line, WEIR_STR(" "));
-    put_u64(&line, weir_request_sent_body_bytes(request));
-    put_quoted(&line, field(request, WEIR_STR("Referer")));
-    put_quoted(&line, field(request, WEIR_STR("User-Agent")));
-    return weir_str_make(line.bytes, line.len);
+    at = put(at, WEIR_STR("\" "));
+    at = put_number(at, access_log_status(request), 1);
+    *at++ = ' ';
+    at = put_number(at, weir_request_sent_body_bytes(request), 1);
+    at = put_quoted(at, referer);
+    at = put_quoted(at, agent);
+    return weir_str_make(line->bytes, (size_t)(at - line->bytes));
 }

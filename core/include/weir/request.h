@@ -113,8 +113,24 @@ WEIR_API struct weir_str weir_request_scheme(const struct weir_request *request)
 WEIR_API struct weir_str weir_request_server_name(const struct weir_request *request);
 WEIR_API struct weir_str weir_request_route_name(const struct weir_request *request);
 
-/* When the first byte of its head arrived: nanoseconds since 1970 (UTC). */
+/* When the first byte of its head arrived: nanoseconds since 1970 (UTC). The system's clock is
+ * looked at once a second: when it is set, this follows a second later at the most. */
 WEIR_API int64_t weir_request_began_ns(const struct weir_request *request);
+
+/* How that is written: RFC 3339, the format `combined` of access logs, seconds since 1970. */
+enum weir_time_form {
+    WEIR_TIME_ISO = 1,  /* 2000-10-10T13:55:36.123Z */
+    WEIR_TIME_LOG = 2,  /* 10/Oct/2000:13:55:36 +0000 */
+    WEIR_TIME_UNIX = 3, /* 971186136.123 */
+};
+
+/* Bytes of the longest of them. */
+#define WEIR_TIME_TEXT_BYTES 32u
+
+/* Writes when the first byte of its head arrived into `dst`, which holds WEIR_TIME_TEXT_BYTES,
+ * without a terminator. Returns the bytes written; 0 for another form. */
+WEIR_API size_t weir_request_began_text(const struct weir_request *request,
+        enum weir_time_form form, char *dst);
 
 /* Nanoseconds from then until now, and until the first byte of the answer was on its way; the
  * latter is 0 while none is. By the monotonic clock; the first byte's to the loop's turn. In

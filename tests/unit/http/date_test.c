@@ -40,6 +40,44 @@ START_TEST(writes_the_fixed_form)
 END_TEST
 
 static const struct {
+    int64_t seconds;
+    const char *iso, *log;
+} log_formats[] = {
+    { EXAMPLE, "1994-11-06T08:49:37", "06/Nov/1994:08:49:37 +0000" },
+    { 0, "1970-01-01T00:00:00", "01/Jan/1970:00:00:00 +0000" },
+    { 951782400 + 86399, "2000-02-29T23:59:59", "29/Feb/2000:23:59:59 +0000" },
+    { INT64_MAX, "9999-12-31T23:59:59", "31/Dec/9999:23:59:59 +0000" },
+    { INT64_MIN, "0000-01-01T00:00:00", "01/Jan/0000:00:00:00 +0000" },
+};
+
+START_TEST(writes_the_forms_of_logs)
+{
+    char iso[DATE_ISO_BYTES], log[DATE_LOG_BYTES];
+    date_format_iso(iso, log_formats[_i].seconds);
+    date_format_log(log, log_formats[_i].seconds);
+    unit_check(weir_str_eq(weir_str_make(iso, sizeof(iso)), weir_str_from(log_formats[_i].iso)),
+            log_formats[_i].iso);
+    unit_check(weir_str_eq(weir_str_make(log, sizeof(log)), weir_str_from(log_formats[_i].log)),
+            log_formats[_i].log);
+}
+END_TEST
+
+START_TEST(writes_the_forms_of_logs_anew_when_the_second_is_another)
+{
+    struct date_log_cache cache = { .is_set = false };
+    static const int64_t seconds[] = { EXAMPLE, EXAMPLE, EXAMPLE + 1, EXAMPLE - 100, 0 };
+    for (size_t i = 0; i < COUNT(seconds); i++) {
+        char iso[DATE_ISO_BYTES], log[DATE_LOG_BYTES];
+        date_format_iso(iso, seconds[i]);
+        date_format_log(log, seconds[i]);
+        date_log_refresh(&cache, seconds[i]);
+        ck_assert_mem_eq(cache.iso, iso, sizeof(iso));
+        ck_assert_mem_eq(cache.log, log, sizeof(log));
+    }
+}
+END_TEST
+
+static const struct {
     const char *why, *text;
     int64_t now;
     int want;
@@ -170,6 +208,8 @@ static void
 add_tests(TCase *tests)
 {
     tcase_add_loop_test(tests, writes_the_fixed_form, 0, COUNT(formats));
+    tcase_add_loop_test(tests, writes_the_forms_of_logs, 0, COUNT(log_formats));
+    tcase_add_test(tests, writes_the_forms_of_logs_anew_when_the_second_is_another);
     tcase_add_loop_test(tests, reads_the_three_forms, 0, COUNT(cases));
     tcase_add_test(tests, refuses_every_beginning_of_a_date);
     tcase_add_test(tests, agrees_with_the_c_library);

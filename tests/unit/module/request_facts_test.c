@@ -14,7 +14,7 @@
 #define SEND(rig, bytes) rig_send((rig), WEIR_STR(bytes))
 
 static struct facts {
-    char peer[64], client[64], id[64], end[32];
+    char peer[64], client[64], id[64], end[32], iso[64], log[64], unix_s[64];
     unsigned port, status;
     int64_t began_ns;
     uint64_t duration_ns, first_byte_ns, received, sent, sent_body;
@@ -29,6 +29,13 @@ copy(char *dst, struct weir_str from)
     ck_assert_uint_lt(from.len, 32);
     memcpy(dst, from.ptr, from.len);
     dst[from.len] = '\0';
+}
+
+static void
+copy_began(char *dst, const struct weir_request *request, enum weir_time_form form)
+{
+    char text[WEIR_TIME_TEXT_BYTES];
+    copy(dst, weir_str_make(text, weir_request_began_text(request, form, text)));
 }
 
 static enum weir_verdict
@@ -46,6 +53,9 @@ look(struct weir_request *request, const void *conf)
     facts->port = weir_request_peer_port(request);
     facts->status = weir_reply_status(request);
     facts->began_ns = weir_request_began_ns(request);
+    copy_began(facts->iso, request, WEIR_TIME_ISO);
+    copy_began(facts->log, request, WEIR_TIME_LOG);
+    copy_began(facts->unix_s, request, WEIR_TIME_UNIX);
     facts->duration_ns = weir_request_duration_ns(request);
     facts->first_byte_ns = weir_request_first_byte_ns(request);
     facts->received = weir_request_received_bytes(request);
@@ -86,6 +96,36 @@ START_TEST(tells_who_when_and_how_much)
     ck_assert_uint_eq(seen[0].received, strlen(GET("/hello")));
     ck_assert_uint_eq(seen[0].sent, rig_received(rig).len);
     ck_assert_uint_eq(seen[0].sent_body, 5);
+    rig_fini(rig);
+}
+END_TEST
+
+START_TEST(writes_when_it_began)
+{
+    struct rig *rig = new_rig();
+    SEND(rig, GET("/hello"));
+    ck_assert_str_eq(seen[0].iso, "1994-11-06T08:49:37.000Z");
+    ck_assert_str_eq(seen[0].log, "06/Nov/1994:08:49:37 +0000");
+    ck_assert_str_eq(seen[0].unix_s, "784111777.000");
+    rig_pass(rig, 22.5);
+    SEND(rig, "GET /hello HTTP/1.1\r\nHo");
+    rig_pass(rig, 5); /* what counts is when it began, not when it was logged */
+    SEND(rig, "st: a\r\n\r\n");
+    ck_assert_str_eq(seen[1].iso, "1994-11-06T08:49:59.500Z");
+    ck_assert_str_eq(seen[1].log, "06/Nov/1994:08:49:59 +0000");
+    ck_assert_str_eq(seen[1].unix_s, "784111799.500");
+    rig_fini(rig);
+}
+END_TEST
+
+START_TEST(follows_a_clock_that_was_set_within_a_second)
+{
+    struct rig *rig = new_rig();
+    SEND(rig, GET("/hello"));
+    manual_clock_step_real(&rig->clock, 3600 * (int64_t)NS_PER_S);
+    rig_pass(rig, 1.5);
+    SEND(rig, GET("/hello"));
+    ck_assert_str_eq(seen[1].iso, "1994-11-06T09:49:38.500Z");
     rig_fini(rig);
 }
 END_TEST
@@ -143,6 +183,8 @@ static void
 add_tests(TCase *tests)
 {
     tcase_add_test(tests, tells_who_when_and_how_much);
+    tcase_add_test(tests, writes_when_it_began);
+    tcase_add_test(tests, follows_a_clock_that_was_set_within_a_second);
     tcase_add_test(tests, counts_each_of_several_answers);
     tcase_add_test(tests, counts_what_a_client_that_left_was_sent);
     tcase_add_test(tests, knows_of_no_answer_where_none_left);
