@@ -63,4 +63,22 @@ AC_DEFUN([WEIR_LLHTTP], [
     AC_SUBST([LLHTTP_CFLAGS])
     AC_SUBST([LLHTTP_LIBS])
     AM_CONDITIONAL([LLHTTP_SOURCES], [test -n "$LLHTTP_SRC"])
+
+    dnl Its sources look at 16 bytes of a value at a time where they are compiled for SSE 4.2. They
+    dnl are compiled both ways then, and parser.c asks the processor.
+    llhttp_sse42=no
+    AS_IF([test -n "$LLHTTP_SRC" && grep -q __SSE4_2__ "$LLHTTP_SRC/llhttp.c"], [
+        AC_MSG_CHECKING([whether SSE 4.2 can be chosen at run time])
+        weir_save_CFLAGS=$CFLAGS
+        CFLAGS="$CFLAGS -msse4.2"
+        AC_LINK_IFELSE([AC_LANG_PROGRAM([[#include <nmmintrin.h>]],
+            [[return __builtin_cpu_supports("sse4.2") && _mm_crc32_u8(0, 0);]])], [llhttp_sse42=yes])
+        CFLAGS=$weir_save_CFLAGS
+        AC_MSG_RESULT([$llhttp_sse42])
+    ])
+    AS_IF([test "$llhttp_sse42" = yes], [
+        AC_DEFINE([WEIR_LLHTTP_SSE42], [1], [llhttp is compiled twice, with SSE 4.2 and without.])
+        LLHTTP_WHERE="$LLHTTP_WHERE, with SSE 4.2 where the processor has it"
+    ])
+    AM_CONDITIONAL([LLHTTP_SSE42], [test "$llhttp_sse42" = yes])
 ])

@@ -3,6 +3,7 @@
 #include "base/num.h"
 
 #include <errno.h>
+#include <string.h>
 
 int
 num_parse_u64(struct weir_str text, uint64_t max, uint64_t *out)
@@ -33,16 +34,24 @@ num_parse_u64(struct weir_str text, uint64_t max, uint64_t *out)
 size_t
 num_format_u64(char *dst, uint64_t value)
 {
-    char reversed[NUM_U64_DIGITS];
-    size_t len = 0;
-    do {
-        reversed[len++] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
-    for (size_t i = 0; i < len; i++) {
-        dst[i] = reversed[len - 1 - i];
+    /* Two digits for each division. */
+    static const char pairs[] = "0001020304050607080910111213141516171819"
+                                "2021222324252627282930313233343536373839"
+                                "4041424344454647484950515253545556575859"
+                                "6061626364656667686970717273747576777879"
+                                "8081828384858687888990919293949596979899";
+    char digits[NUM_U64_DIGITS];
+    size_t at = sizeof(digits);
+    while (value >= 10) {
+        at -= 2;
+        memcpy(digits + at, pairs + 2 * (value % 100), 2);
+        value /= 100;
     }
-    return len;
+    if (value > 0 || at == sizeof(digits)) {
+        digits[--at] = (char)('0' + value);
+    }
+    memcpy(dst, digits + at, sizeof(digits) - at);
+    return sizeof(digits) - at;
 }
 
 size_t
