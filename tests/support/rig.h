@@ -48,6 +48,11 @@ void rig_settle(struct rig *rig);
 /* Sends and settles. */
 void rig_send(struct rig *rig, struct weir_str bytes);
 
+/* Sends `bytes` whole (split 0), in two parts of which the first has `split` of them, or one by
+ * one (RIG_BYTEWISE), and settles after each: every way in which they may come. */
+#define RIG_BYTEWISE SIZE_MAX
+void rig_send_split(struct rig *rig, struct weir_str bytes, size_t split);
+
 /* Winds the clock in steps of 100 ms and settles after each. */
 void rig_pass(struct rig *rig, double seconds);
 
@@ -69,7 +74,7 @@ bool rig_next_answer(struct weir_str *bytes, bool to_head, struct rig_answer *ou
 /* The value of a field in a head; .ptr NULL when absent. */
 struct weir_str rig_field(struct weir_str head, const char *name);
 
-/* The handler of the rig, by path:
+/* The handler of the rig (rig_module.c), by path:
  *   /hello        200 "hello"                    /status/NNN  weir_reply_error(NNN)
  *   /echo         streams the body back          /sink        reads all, answers its length
  *   /bytes/N      N bytes of known length        /chunks/N    ">", and N times ten digits once
@@ -80,6 +85,7 @@ struct weir_str rig_field(struct weir_str head, const char *name);
  *   /fail         WEIR_FAILED                    /lie         WEIR_DONE without an answer
  *   /stuck        WEIR_PENDING for nothing       /close       asks for Connection: close
  *   /nothing      204 with a body                /trailer     chunks and a trailer
+ *   /hint         103, then 200 "hinted"         /fields      reads all, how many fields it had
  *   /ignore       answers without reading the body; anything else declines (404) */
 extern const struct weir_module rig_module;
 

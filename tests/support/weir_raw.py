@@ -158,7 +158,10 @@ class Connection:
             interim.append(response)
             response = self.read_head()
         response.interim = interim
+        return self.finish(response, method)
 
+    def finish(self, response, method="GET"):
+        """The rest of an answer whose final head was read: its body, its trailers."""
         lengths = response.all("content-length")
         codings = response.all("transfer-encoding")
         if lengths and codings:

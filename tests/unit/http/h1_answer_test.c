@@ -101,14 +101,16 @@ static const struct {
             false },
 };
 
-START_TEST(frames_each_answer_by_the_rules)
+static void
+check_frame(struct rig *rig, int row, size_t split)
 {
-    struct rig *rig = new_rig();
     rig_connect(rig);
-    rig_send(rig, weir_str_from(cases[_i].request));
-    ck_assert_msg(strcmp(wire(rig), cases[_i].want) == 0, "%s: %s", cases[_i].why, wire(rig));
+    rig_send_split(rig, weir_str_from(cases[row].request), split);
+    ck_assert_msg(strcmp(wire(rig), cases[row].want) == 0, "%s (split %zu): %s", cases[row].why,
+            split, wire(rig));
     bool has_closed = rig->stream.is_closed || rig->stream.is_shut_down;
-    ck_assert_msg(has_closed == cases[_i].closes, "%s: %s", cases[_i].why, wire(rig));
+    ck_assert_msg(has_closed == cases[row].closes, "%s (split %zu): %s", cases[row].why, split,
+            wire(rig));
     if (!has_closed) {
         size_t before = rig_received(rig).len;
         SEND(rig, GET); /* the framing was right if this one is answered */
@@ -118,58 +120,77 @@ START_TEST(frames_each_answer_by_the_rules)
         struct rig_answer answer;
         unit_check(rig_next_answer(&rest, false, &answer) && answer.is_complete &&
                         weir_str_eq(answer.body, WEIR_STR("hello")),
-                cases[_i].why);
+                cases[row].why);
     }
+}
+
+START_TEST(frames_each_answer_by_the_rules)
+{
+    struct rig *rig = new_rig();
+    for (size_t split = 0; split < strlen(cases[_i].request); split++) {
+        check_frame(rig, _i, split);
+    }
+    check_frame(rig, _i, RIG_BYTEWISE);
     rig_fini(rig);
 }
 END_TEST
 
-START_TEST(streams_chunks_to_1_1_and_to_the_end_to_1_0)
-{
-    struct rig *rig = new_rig();
-    rig_connect(rig);
-    SEND(rig, "POST /chunks/2 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n");
-    ck_assert_str_eq(wire(rig),
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n>\r\n");
-    SEND(rig, "x");
-    ck_assert_str_eq(wire(rig),
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-            "1\r\n>\r\n14\r\n01234567890123456789\r\n0\r\n\r\n");
-    ck_assert(!rig->stream.is_closed);
+/* ---- of unknown length ------------------------------------------------------------------- */
 
+/* The answer begins before the body is there, which then comes. */
+static const struct {
+    const char *why, *request, *begin, *rest;
+    bool closes;
+} stream_cases[] = {
+    { "chunks to HTTP/1.1", "POST /chunks/2 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n>\r\n",
+            "14\r\n01234567890123456789\r\n0\r\n\r\n", false },
+    { "to the end to HTTP/1.0 (F48)",
+            "POST /chunks/2 HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n>", "01234567890123456789", true },
+    { "trailers to those that asked (F59)",
+            "POST /trailer HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nContent-Length: 1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n>\r\n",
+            "14\r\n01234567890123456789\r\n0\r\nX-Sum: 42\r\n\r\n", false },
+    { "also among others",
+            "POST /trailer HTTP/1.1\r\nHost: a\r\nTE: gzip, trailers\r\nContent-Length: 1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n>\r\n",
+            "14\r\n01234567890123456789\r\n0\r\nX-Sum: 42\r\n\r\n", false },
+    { "not unasked", "POST /trailer HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n>\r\n",
+            "14\r\n01234567890123456789\r\n0\r\n\r\n", false },
+    { "nor to those that take others",
+            "POST /trailer HTTP/1.1\r\nHost: a\r\nTE: gzip\r\nContent-Length: 1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n>\r\n",
+            "14\r\n01234567890123456789\r\n0\r\n\r\n", false },
+    { "nor to HTTP/1.0", "POST /trailer HTTP/1.0\r\nTE: trailers\r\nContent-Length: 1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n>", "01234567890123456789", true },
+};
+
+static void
+check_stream(struct rig *rig, int row, size_t split)
+{
     rig_connect(rig);
-    SEND(rig, "POST /chunks/2 HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\n");
+    rig_send_split(rig, weir_str_from(stream_cases[row].request), split);
+    ck_assert_msg(strcmp(wire(rig), stream_cases[row].begin) == 0, "%s (split %zu): %s",
+            stream_cases[row].why, split, wire(rig));
     SEND(rig, "x");
-    ck_assert_str_eq(wire(rig),
-            "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n>01234567890123456789");
-    ck_assert(rig->stream.is_closed || rig->stream.is_shut_down);
-    ck_assert(!rig->stream.was_reset);
-    rig_fini(rig);
+    char want[512];
+    snprintf(want, sizeof(want), "%s%s", stream_cases[row].begin, stream_cases[row].rest);
+    ck_assert_msg(strcmp(wire(rig), want) == 0, "%s (split %zu): %s", stream_cases[row].why,
+            split, wire(rig));
+    bool has_closed = rig->stream.is_closed || rig->stream.is_shut_down;
+    unit_check(has_closed == stream_cases[row].closes && !rig->stream.was_reset,
+            stream_cases[row].why);
 }
-END_TEST
 
-START_TEST(sends_trailers_to_those_that_asked)
+START_TEST(streams_what_has_no_length)
 {
-    static const struct {
-        const char *request, *tail;
-    } rows[] = {
-        { "POST /trailer HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nContent-Length: 1\r\n\r\n",
-                "\r\n0\r\nX-Sum: 42\r\n\r\n" },
-        { "POST /trailer HTTP/1.1\r\nHost: a\r\nTE: gzip, trailers\r\nContent-Length: 1\r\n\r\n",
-                "\r\n0\r\nX-Sum: 42\r\n\r\n" },
-        { "POST /trailer HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n", "9\r\n0\r\n\r\n" },
-        { "POST /trailer HTTP/1.1\r\nHost: a\r\nTE: gzip\r\nContent-Length: 1\r\n\r\n",
-                "9\r\n0\r\n\r\n" },
-        { "POST /trailer HTTP/1.0\r\nTE: trailers\r\nContent-Length: 1\r\n\r\n", "456789" },
-    };
     struct rig *rig = new_rig();
-    rig_connect(rig);
-    rig_send(rig, weir_str_from(rows[_i].request));
-    SEND(rig, "x");
-    struct weir_str all = rig_received(rig);
-    size_t len = strlen(rows[_i].tail);
-    ck_assert_uint_gt(all.len, len);
-    ck_assert_msg(memcmp(all.ptr + all.len - len, rows[_i].tail, len) == 0, "%s", wire(rig));
+    for (size_t split = 0; split < strlen(stream_cases[_i].request); split++) {
+        check_stream(rig, _i, split);
+    }
+    check_stream(rig, _i, RIG_BYTEWISE);
     rig_fini(rig);
 }
 END_TEST
@@ -229,38 +250,59 @@ static const struct {
             false },
     { "not when there is no body", "POST /sink HTTP/1.1\r\nHost: a\r\n" EXPECT "\r\n", "",
             false },
-    { "not when bytes arrive with the head",
-            "POST /sink HTTP/1.1\r\nHost: a\r\n" EXPECT "Content-Length: 5\r\n\r\nh", "ello",
-            false },
     { "not after the final head",
             "POST /chunks/1 HTTP/1.1\r\nHost: a\r\n" EXPECT "Content-Length: 5\r\n\r\n",
             "hello", false },
 };
 
+static const char continues[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+static void
+check_expect(struct rig *rig, int row, size_t split)
+{
+    const char *why = expect_cases[row].why, *body = expect_cases[row].body;
+    rig_connect(rig);
+    rig_send_split(rig, weir_str_from(expect_cases[row].head), split);
+    bool got = weir_str_starts_with(rig_received(rig), weir_str_from(continues));
+    ck_assert_msg(got == expect_cases[row].gets_100, "%s (split %zu): %s", why, split,
+            wire(rig));
+    if (body == NULL) {
+        /* The client may or may not send it: the connection cannot be kept. */
+        unit_check(rig->stream.is_closed || rig->stream.is_shut_down, why);
+        return;
+    }
+    rig_send_split(rig, weir_str_from(body), split);
+    SEND(rig, GET);
+    const char *text = wire(rig);
+    const char *second = strstr(text, continues);
+    second = second == NULL ? NULL : strstr(second + 1, continues);
+    unit_check(second == NULL, why); /* once */
+    if (strstr(expect_cases[row].head, "1.0\r") == NULL) {
+        ck_assert_msg(strlen(text) > 5 && strcmp(text + strlen(text) - 5, "hello") == 0,
+                "%s (split %zu): %s", why, split, text);
+    }
+}
+
 START_TEST(sends_100_continue_exactly_when_it_is_due)
 {
-    static const char continues[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct rig *rig = new_rig();
+    for (size_t split = 0; split < strlen(expect_cases[_i].head); split++) {
+        check_expect(rig, _i, split);
+    }
+    check_expect(rig, _i, RIG_BYTEWISE);
+    rig_fini(rig);
+}
+END_TEST
+
+/* Of a body that comes unasked, which the client may send for it waits no longer. */
+START_TEST(sends_no_100_continue_when_the_body_arrives_with_the_head)
+{
     struct rig *rig = new_rig();
     rig_connect(rig);
-    rig_send(rig, weir_str_from(expect_cases[_i].head));
-    struct weir_str all = rig_received(rig);
-    bool got = weir_str_starts_with(all, WEIR_STR("HTTP/1.1 100 Continue\r\n\r\n"));
-    ck_assert_msg(got == expect_cases[_i].gets_100, "%s: %s", expect_cases[_i].why, wire(rig));
-    if (expect_cases[_i].body == NULL) {
-        /* The client may or may not send it: the connection cannot be kept. */
-        unit_check(rig->stream.is_closed || rig->stream.is_shut_down, expect_cases[_i].why);
-    } else {
-        rig_send(rig, weir_str_from(expect_cases[_i].body));
-        SEND(rig, GET);
-        const char *text = wire(rig);
-        const char *second = strstr(text, continues);
-        second = second == NULL ? NULL : strstr(second + 1, continues);
-        unit_check(second == NULL, expect_cases[_i].why); /* once */
-        if (strstr(expect_cases[_i].head, "1.0\r") == NULL) {
-            ck_assert_msg(strlen(text) > 5 && strcmp(text + strlen(text) - 5, "hello") == 0,
-                    "%s: %s", expect_cases[_i].why, text);
-        }
-    }
+    SEND(rig, "POST /sink HTTP/1.1\r\nHost: a\r\n" EXPECT "Content-Length: 5\r\n\r\nh");
+    SEND(rig, "ello" GET);
+    ck_assert_ptr_null(strstr(wire(rig), continues));
+    ck_assert_uint_eq(rig->ended[REQUEST_END_COMPLETE], 2);
     rig_fini(rig);
 }
 END_TEST
@@ -273,7 +315,7 @@ static enum weir_verdict
 hint(struct weir_request *request, const void *conf)
 {
     (void)conf;
-    hint_result = weir_reply_hint(request, WEIR_STR("</a.css>; rel=preload"));
+    hint_result = weir_reply_hint(request, WEIR_STR("</b.css>"));
     return WEIR_NEXT;
 }
 
@@ -285,31 +327,48 @@ hint_badly(struct weir_request *request, const void *conf)
     return WEIR_NEXT;
 }
 
-static const struct weir_hook hint_hooks[] = {
-    { .on = WEIR_ON_CONTENT, .request = hint },
+static const struct weir_hook late_hint_hooks[] = {
     { .on = WEIR_ON_LOG, .request = hint },
 };
 static const struct weir_hook bad_hint_hooks[] = {
     { .on = WEIR_ON_CONTENT, .request = hint_badly },
 };
 static const struct weir_handler hints[] = {
-    { .name = "hints", .hooks = WEIR_HOOKS(hint_hooks) },
+    { .name = "late-hints", .hooks = WEIR_HOOKS(late_hint_hooks) },
     { .name = "bad-hints", .hooks = WEIR_HOOKS(bad_hint_hooks) },
 };
 
+static const struct {
+    const char *why, *request, *want;
+} hint_cases[] = {
+    { "before the head", "GET /hint HTTP/1.1\r\nHost: a\r\n\r\n",
+            "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\nhinted" },
+    { "that of each of several requests",
+            "HEAD /hint HTTP/1.1\r\nHost: a\r\n\r\nGET /hint HTTP/1.1\r\nHost: a\r\n\r\n",
+            "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\n"
+            "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\nhinted" },
+    { "never to HTTP/1.0", "GET /hint HTTP/1.0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n"
+            "Connection: close\r\n\r\nhinted" },
+};
+
+/* And never after it: the log hook tries. */
 START_TEST(sends_early_hints_before_the_head)
 {
     struct rig rig;
     rig_init(&rig, &hints[0], 1);
-    rig_connect(&rig);
-    SEND(&rig, GET);
-    ck_assert_str_eq(wire(&rig),
-            "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
-            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello");
-    ck_assert_int_eq(hint_result, -EALREADY); /* from the log hook */
-    rig_connect(&rig);
-    SEND(&rig, "GET /hello HTTP/1.0\r\n\r\n");
-    ck_assert_ptr_null(strstr(wire(&rig), "103"));
+    size_t len = strlen(hint_cases[_i].request);
+    for (size_t split = 0; split <= len; split++) {
+        rig_connect(&rig);
+        rig_send_split(&rig, weir_str_from(hint_cases[_i].request),
+                split == len ? RIG_BYTEWISE : split);
+        ck_assert_msg(strcmp(wire(&rig), hint_cases[_i].want) == 0, "%s (split %zu): %s",
+                hint_cases[_i].why, split, wire(&rig));
+        ck_assert_int_eq(hint_result, -EALREADY);
+    }
     rig_fini(&rig);
 }
 END_TEST
@@ -530,12 +589,12 @@ static void
 add_tests(TCase *tests)
 {
     tcase_add_loop_test(tests, frames_each_answer_by_the_rules, 0, ROWS(cases));
-    tcase_add_test(tests, streams_chunks_to_1_1_and_to_the_end_to_1_0);
-    tcase_add_loop_test(tests, sends_trailers_to_those_that_asked, 0, 5);
+    tcase_add_loop_test(tests, streams_what_has_no_length, 0, ROWS(stream_cases));
     tcase_add_test(tests, tells_the_date_of_each_second);
     tcase_add_loop_test(tests, sends_100_continue_exactly_when_it_is_due, 0,
             ROWS(expect_cases));
-    tcase_add_test(tests, sends_early_hints_before_the_head);
+    tcase_add_test(tests, sends_no_100_continue_when_the_body_arrives_with_the_head);
+    tcase_add_loop_test(tests, sends_early_hints_before_the_head, 0, ROWS(hint_cases));
     tcase_add_test(tests, sends_no_hint_that_would_split);
     tcase_add_test(tests, sends_heads_larger_than_its_buffer);
     tcase_add_test(tests, answers_a_small_request_with_one_read_one_write_and_no_allocation);

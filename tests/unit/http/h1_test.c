@@ -19,6 +19,12 @@ struct outcome {
 #define CRLF "\r\n"
 #define GET  "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
 
+/* A request with a body in chunks, which follow. */
+#define CHUNKS(target) \
+    "POST " target " HTTP/1.1" CRLF "Host: a" CRLF "Transfer-Encoding: chunked" CRLF CRLF
+
+#define POST(fields) "POST /sink HTTP/1.1" CRLF "Host: a" CRLF fields CRLF
+
 static void
 read_outcome(struct rig *rig, struct outcome *out)
 {
@@ -36,22 +42,6 @@ read_outcome(struct rig *rig, struct outcome *out)
     }
     out->has_closed = rig->stream.is_closed || rig->stream.is_shut_down;
     out->was_reset = rig->stream.was_reset;
-}
-
-/* Sends `bytes` in pieces: whole (split 0), in two at `split`, or one by one (SIZE_MAX). */
-static void
-send_split(struct rig *rig, struct weir_str bytes, size_t split)
-{
-    if (split == SIZE_MAX) {
-        for (size_t i = 0; i < bytes.len; i++) {
-            rig_send(rig, weir_str_make(bytes.ptr + i, 1));
-        }
-        return;
-    }
-    if (split > 0) {
-        rig_send(rig, weir_str_make(bytes.ptr, split));
-    }
-    rig_send(rig, weir_str_make(bytes.ptr + split, bytes.len - split));
 }
 
 static const struct {
@@ -84,7 +74,30 @@ static const struct {
             "OPTIONS * HTTP/1.1" CRLF "Host: a" CRLF "Content-Length: 5" CRLF CRLF "hello" GET,
             "204 200", false },
 
+    { "HTTP/1.0 with a Host is as good", "GET /hello HTTP/1.0" CRLF "Host: a" CRLF CRLF, "200",
+            true },
+    { "close on the second of two lines closes",
+            "GET /hello HTTP/1.1" CRLF "Host: a" CRLF "Connection: keep-alive" CRLF
+            "Connection: close" CRLF CRLF,
+            "200", true },
+    { "an empty body of known length", POST("Content-Length: 0" CRLF) GET, "200 200", false },
+    { "a body of a GET is no request",
+            "GET /hello HTTP/1.1" CRLF "Host: a" CRLF "Content-Length: 32" CRLF CRLF GET GET,
+            "200 200", false },
+
     /* Heads */
+    { "a Host with userinfo", "GET / HTTP/1.1" CRLF "Host: u@a" CRLF CRLF, "400", true },
+    { "a Host whose port is none", "GET / HTTP/1.1" CRLF "Host: a:b" CRLF CRLF, "400", true },
+    { "no Host also beside an absolute target", "GET http://a/ HTTP/1.1" CRLF CRLF, "400",
+            true },
+    { "another scheme", "GET ftp://a/ HTTP/1.1" CRLF "Host: a" CRLF CRLF, "400", true },
+    { "a target without its slash", "GET hello HTTP/1.1" CRLF "Host: a" CRLF CRLF, "400",
+            true },
+    { "above the root, encoded", "GET /%2e%2E/etc HTTP/1.1" CRLF "Host: a" CRLF CRLF, "400",
+            true },
+    { "HTTP/1.10", "GET / HTTP/1.10" CRLF "Host: a" CRLF CRLF, "400", true },
+    { "a space before the method", " GET / HTTP/1.1" CRLF "Host: a" CRLF CRLF, "400", true },
+    { "an HTTP/2 preface", "PRI * HTTP/2.0" CRLF CRLF "SM" CRLF CRLF, "505", true },
     { "no Host", "GET / HTTP/1.1" CRLF CRLF, "400", true },
     { "two Hosts", "GET / HTTP/1.1" CRLF "Host: a" CRLF "Host: a" CRLF CRLF, "400", true },
     { "an invalid Host", "GET / HTTP/1.1" CRLF "Host: a/b" CRLF CRLF, "400", true },
@@ -135,12 +148,46 @@ static const struct {
             "400", true },
     { "CVE-2025-23167", "GET / HTTP/1.1" CRLF "Host: a" CRLF "\rXGET / HTTP/1.1" CRLF CRLF,
             "400", true },
-    { "a NUL in a value", "GET / HTTP/1.1" CRLF "Host: a" CRLF "X: a\001b" CRLF CRLF, "400",
-            true },
+    { "a control byte in a value", "GET / HTTP/1.1" CRLF "Host: a" CRLF "X: a\001b" CRLF CRLF,
+            "400", true },
+    { "a tab in a value is a space (RFC 9110 5.5)",
+            "GET /hello HTTP/1.1" CRLF "Host: a" CRLF "X: a\tb" CRLF CRLF, "200", false },
+    { "a byte above 127 in a value is opaque (RFC 9110 5.5)",
+            "GET /hello HTTP/1.1" CRLF "Host: a" CRLF "X: \xe4" CRLF CRLF, "200", false },
     { "an Expect nobody knows", "GET / HTTP/1.1" CRLF "Host: a" CRLF "Expect: tea" CRLF CRLF,
             "417", true },
 
     /* Framing */
+    { "both lengths, the other way round",
+            POST("Transfer-Encoding: chunked" CRLF "Content-Length: 5" CRLF) "0" CRLF CRLF,
+            "400", true },
+    { "1.0", POST("Content-Length: 1.0" CRLF) "x", "400", true },
+    { "1_0", POST("Content-Length: 1_0" CRLF) "x", "400", true },
+    { "a digit of another alphabet", POST("Content-Length: \xb2" CRLF) "x", "400", true },
+    { "identity", POST("Transfer-Encoding: identity" CRLF), "501", true },
+    { "no coding", POST("Transfer-Encoding:" CRLF) "0" CRLF CRLF, "400", true },
+    { "a coding with a parameter", POST("Transfer-Encoding: chunked;a=b" CRLF) "0" CRLF CRLF,
+            "501", true },
+    { "a coding behind a control byte",
+            POST("Transfer-Encoding: \x0b"
+                 "chunked" CRLF) "0" CRLF CRLF,
+            "400", true },
+    { "a name that only looks like it", POST("Transfer_Encoding: chunked" CRLF) GET, "200 200",
+            false },
+    { "sizes in either case, and with zeros before them",
+            CHUNKS("/sink") "0a" CRLF "0123456789" CRLF "000000000000000A" CRLF
+                            "0123456789" CRLF "000" CRLF CRLF GET,
+            "200 200", false },
+    { "an empty line before the first size", CHUNKS("/sink") CRLF "0" CRLF CRLF, "400", true },
+    { "a sign", CHUNKS("/sink") "+1" CRLF "a" CRLF "0" CRLF CRLF, "400", true },
+    { "a space before a size", CHUNKS("/sink") " 1" CRLF "a" CRLF "0" CRLF CRLF, "400", true },
+    { "a chunk that ends with LF", CHUNKS("/sink") "1" CRLF "a\n0" CRLF CRLF, "400", true },
+    { "the last chunk ends with LF", CHUNKS("/sink") "0\n\n", "400", true },
+    { "and the end", CHUNKS("/sink") "0" CRLF "\n", "400", true },
+    { "a folded trailer", CHUNKS("/sink") "0" CRLF "X: y" CRLF " z" CRLF CRLF, "400", true },
+    { "a trailer with a space before its colon", CHUNKS("/sink") "0" CRLF "X : y" CRLF CRLF,
+            "400", true },
+    { "a trailer that ends with LF", CHUNKS("/sink") "0" CRLF "X: y\n" CRLF, "400", true },
     { "both lengths (RFC 9112 6.1)",
             "POST /sink HTTP/1.1" CRLF "Host: a" CRLF "Content-Length: 5" CRLF
             "Transfer-Encoding: chunked" CRLF CRLF "0" CRLF CRLF,
@@ -224,10 +271,14 @@ static const struct {
             "POST /sink HTTP/1.1" CRLF "Host: a" CRLF "Transfer-Encoding: chunked" CRLF CRLF
             "1\na" CRLF "0" CRLF CRLF,
             "400", true },
-    { "a huge chunk is above the limit",
-            "POST /sink HTTP/1.1" CRLF "Host: a" CRLF "Transfer-Encoding: chunked" CRLF CRLF
-            "1" CRLF "a" CRLF "0" CRLF CRLF GET,
-            "200 200", false },
+    { "a chunk above the limit", CHUNKS("/sink") "100001" CRLF "a", "413", true },
+    { "the hugest that there is", CHUNKS("/sink") "FFFFFFFFFFFFFFFF" CRLF "a" GET, "413",
+            true },
+    { "one above any signed number", CHUNKS("/ignore") "7fffffffffffffff" CRLF "a", "413",
+            true },
+    { "one past 64 bits", CHUNKS("/sink") "10000000000000000" CRLF "a", "400", true },
+    { "chunks that nobody reads are held to the limit", CHUNKS("/ignore") "100001" CRLF "a",
+            "413", true },
     { "a bare CR in an extension",
             "POST /sink HTTP/1.1" CRLF "Host: a" CRLF "Transfer-Encoding: chunked" CRLF CRLF
             "1;\rx" CRLF "a" CRLF "0" CRLF CRLF,
@@ -295,11 +346,34 @@ static const struct {
             false },
 };
 
+/* What a NUL stands in; each is 400 and closes. */
+static const struct {
+    const char *why;
+    struct weir_str bytes;
+} nul_cases[] = {
+    { "a value", WEIR_STR_INIT("GET / HTTP/1.1" CRLF "Host: a" CRLF "X: a\0b" CRLF CRLF) },
+    { "a name", WEIR_STR_INIT("GET / HTTP/1.1" CRLF "Host: a" CRLF "X\0: b" CRLF CRLF) },
+    { "the method", WEIR_STR_INIT("G\0T / HTTP/1.1" CRLF "Host: a" CRLF CRLF) },
+    { "the target", WEIR_STR_INIT("GET /\0 HTTP/1.1" CRLF "Host: a" CRLF CRLF) },
+    { "the version", WEIR_STR_INIT("GET / HTTP/1.1\0" CRLF "Host: a" CRLF CRLF) },
+    { "the Host", WEIR_STR_INIT("GET / HTTP/1.1" CRLF "Host: a\0" CRLF CRLF) },
+    { "a length", WEIR_STR_INIT(POST("Content-Length: 1\0" CRLF) "x") },
+    { "a coding", WEIR_STR_INIT(POST("Transfer-Encoding: chunked\0" CRLF) "0" CRLF CRLF) },
+    { "a size", WEIR_STR_INIT(CHUNKS("/sink") "1\0" CRLF "x" CRLF "0" CRLF CRLF) },
+    { "an extension", WEIR_STR_INIT(CHUNKS("/ignore") "1;a\0" CRLF "x" CRLF "0" CRLF CRLF) },
+    { "a trailer", WEIR_STR_INIT(CHUNKS("/sink") "0" CRLF "X: \0" CRLF CRLF) },
+};
+
+struct want {
+    const char *why, *statuses;
+    bool closes;
+};
+
 static void
-check_case(struct rig *rig, int row, size_t split)
+check_case(struct rig *rig, struct weir_str bytes, const struct want *want, size_t split)
 {
     rig_connect(rig);
-    send_split(rig, weir_str_from(cases[row].bytes), split);
+    rig_send_split(rig, bytes, split);
     struct outcome out;
     read_outcome(rig, &out);
     char statuses[160] = "";
@@ -308,25 +382,38 @@ check_case(struct rig *rig, int row, size_t split)
         at += (size_t)snprintf(statuses + at, sizeof(statuses) - at, i == 0 ? "%u" : " %u",
                 out.statuses[i]);
     }
-    ck_assert_msg(!out.is_malformed, "%s (split %zu): malformed: %.*s", cases[row].why, split,
+    ck_assert_msg(!out.is_malformed, "%s (split %zu): malformed: %.*s", want->why, split,
             WEIR_STR_ARG(rig_received(rig)));
-    ck_assert_msg(strcmp(statuses, cases[row].statuses) == 0, "%s (split %zu): %s",
-            cases[row].why, split, statuses);
-    ck_assert_msg(out.has_closed == cases[row].closes, "%s (split %zu): closed %d",
-            cases[row].why, split, (int)out.has_closed);
-    ck_assert_msg(!out.was_reset, "%s (split %zu): reset", cases[row].why, split);
+    ck_assert_msg(strcmp(statuses, want->statuses) == 0, "%s (split %zu): %s", want->why, split,
+            statuses);
+    ck_assert_msg(out.has_closed == want->closes, "%s (split %zu): closed %d", want->why, split,
+            (int)out.has_closed);
+    ck_assert_msg(!out.was_reset, "%s (split %zu): reset", want->why, split);
+}
+
+static void
+check_all_splits(struct weir_str bytes, const struct want *want)
+{
+    struct rig rig;
+    rig_init(&rig, NULL, 0);
+    for (size_t split = 0; split < bytes.len; split++) {
+        check_case(&rig, bytes, want, split);
+    }
+    check_case(&rig, bytes, want, RIG_BYTEWISE);
+    rig_fini(&rig);
 }
 
 START_TEST(answers_the_same_however_the_bytes_are_cut)
 {
-    struct rig rig;
-    rig_init(&rig, NULL, 0);
-    size_t len = strlen(cases[_i].bytes);
-    for (size_t split = 0; split < len; split++) {
-        check_case(&rig, _i, split);
-    }
-    check_case(&rig, _i, SIZE_MAX);
-    rig_fini(&rig);
+    const struct want want = { cases[_i].why, cases[_i].statuses, cases[_i].closes };
+    check_all_splits(weir_str_from(cases[_i].bytes), &want);
+}
+END_TEST
+
+START_TEST(refuses_a_nul_wherever_it_stands)
+{
+    const struct want want = { nul_cases[_i].why, "400", true };
+    check_all_splits(nul_cases[_i].bytes, &want);
 }
 END_TEST
 
@@ -335,6 +422,8 @@ add_tests(TCase *tests)
 {
     tcase_add_loop_test(tests, answers_the_same_however_the_bytes_are_cut, 0,
             sizeof(cases) / sizeof(cases[0]));
+    tcase_add_loop_test(tests, refuses_a_nul_wherever_it_stands, 0,
+            sizeof(nul_cases) / sizeof(nul_cases[0]));
 }
 
 UNIT_MAIN("http/h1", add_tests)
