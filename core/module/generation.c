@@ -523,16 +523,24 @@ generation_new(const struct site *site, struct diagnostics *diagnostics,
 }
 
 void
+generation_close(struct generation *generation, const struct life *life)
+{
+    for (size_t i = generation->site->confs_count; generation->is_open != NULL && i > 0; i--) {
+        const struct site_conf *conf = generation->site->confs[i - 1];
+        if (generation->is_open[i - 1] && (life == NULL || !life_is_held(life, conf->module))) {
+            generation->is_open[i - 1] = false;
+            close_conf(conf);
+        }
+    }
+}
+
+void
 generation_free(struct generation *generation)
 {
     if (generation == NULL) {
         return;
     }
-    for (size_t i = generation->site->confs_count; generation->is_open != NULL && i > 0; i--) {
-        if (generation->is_open[i - 1]) {
-            close_conf(generation->site->confs[i - 1]);
-        }
-    }
+    generation_close(generation, NULL);
     arena_reset(&generation->arena);
     free(generation);
 }

@@ -11,6 +11,7 @@
 #include "module/site.h"
 
 struct generation;
+struct life;
 
 /* One listener as the server opens it. */
 struct generation_listener {
@@ -29,7 +30,11 @@ WEIR_MUST_USE int generation_new(const struct site *site, struct diagnostics *di
  * opens anything. */
 WEIR_MUST_USE int generation_check(const struct site *site, struct diagnostics *diagnostics);
 
-/* Runs conf_close() of what was opened. NULL: nothing. */
+/* Runs conf_close() of what was opened, once, but not for modules that `life` (NULL: none) says
+ * are held. */
+void generation_close(struct generation *generation, const struct life *life);
+
+/* After it, or in its place, when nothing is held. NULL: nothing. */
 void generation_free(struct generation *generation);
 
 /* What the engines of its worker are given; borrowed. */

@@ -15,41 +15,9 @@
 #include "http/request.h"
 #include "module/chain.h"
 #include "module/course_parts.h"
+#include "module/life_parts.h"
 #include "observe/flight.h"
 #include "observe/log.h"
-
-struct weir_worker {
-    const struct life *life;            /* borrowed: holds this */
-    const struct site_module *declared; /* borrowed */
-    uint32_t flight;                    /* its entry, but for the hook */
-    void *state;                        /* the module's */
-    bool has_started;
-};
-
-struct weir_loop {
-    struct weir_worker *worker; /* borrowed */
-    struct life_loop *at;       /* borrowed: holds this */
-    void *state;                /* the module's */
-    bool has_started;
-    struct module_timers timers;
-};
-
-struct life_loop {
-    struct life *life; /* borrowed: holds this */
-    struct loop *loop; /* borrowed; NULL: not attached */
-    unsigned index;
-    struct weir_loop *modules; /* owned; in order */
-    bool is_draining;
-};
-
-struct life {
-    const struct site *site; /* borrowed */
-    size_t count;            /* modules */
-    struct weir_worker *workers;
-    unsigned loop_count;
-    bool is_live, is_draining;
-    struct life_loop loops[];
-};
 
 const char *
 life_hook_name(unsigned hook)
@@ -73,6 +41,10 @@ life_hook_name(unsigned hook)
         return "conf_close";
     case LIFE_TIMER:
         return "timer";
+    case LIFE_THREAD_START:
+        return "thread_start";
+    case LIFE_THREAD_STOP:
+        return "thread_stop";
     case CHAIN_VARIABLE:
         return "variable";
     default:
@@ -313,7 +285,11 @@ life_stop(struct life *life)
 {
     for (size_t i = life->count; i > 0; i--) {
         struct weir_worker *worker = &life->workers[i - 1];
-        if (worker->has_started) {
+        if (life_is_held(life, worker->declared->module)) {
+            log_warn("module %s: stopped while threads of a pool were still at its work: "
+                     "worker_stop and conf_close are left out",
+                    worker->declared->module->name);
+        } else if (worker->has_started) {
             tell(worker, LIFE_WORKER_STOP, worker->declared->module->worker_stop);
         }
         worker->has_started = false;

@@ -32,6 +32,8 @@ enum life_hook {
     LIFE_WORKER_STOP,
     LIFE_CONF_CLOSE,
     LIFE_TIMER,
+    LIFE_THREAD_START,
+    LIFE_THREAD_STOP,
 };
 
 /* The name of what a flight record names: a phase, a variable, or one of the above. */
@@ -64,8 +66,13 @@ void life_loop_drain(struct life_loop *loop);
 /* Calls loop_stop of those that started. Thread: the loop's, or whoever adopted it. */
 void life_loop_stop(struct life_loop *loop);
 
-/* The same for worker_stop. */
+/* The same for worker_stop, when the pools have stopped. Modules that are held are left out,
+ * and named in the log. */
 void life_stop(struct life *life);
+
+/* Whether a thread of a pool that has not ended is at work for the module, or keeps something
+ * of it: for ever, once the pools have stopped, as for what it uses. Any thread. */
+bool life_is_held(const struct life *life, const struct weir_module *module);
 
 /* NULL when `module` is not declared. */
 struct weir_worker *life_worker(const struct life_loop *loop, const struct weir_module *module);

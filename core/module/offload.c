@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  *     ASKED --run() returned--> done(WOKEN) -----------------------+
- *       |  \--no room--> done(BUSY) ------------------------------+--> free()
+ *       |  \--no room, no thread_start--> done(BUSY) -------------+--> free()
  *       |--deadline--> done(TIMED_OUT) --+                         |
  *       +--request ended--> done(ABORTED) +--> LEFT --task is back-+
  *
@@ -16,8 +16,9 @@
 #include "event/loop.h"
 #include "event/timer.h"
 #include "http/request.h"
-#include "module/course.h"
+#include "module/course_parts.h"
 #include "module/figures.h"
+#include "module/life_thread.h"
 #include "module/pools.h"
 #include "module/wait.h"
 #include "observe/flight.h"
@@ -30,8 +31,10 @@ struct offload {
     struct weir_request *request; /* NULL: it has gone on without us */
     const struct course_map *map; /* borrowed: its loop's */
     struct pool *pool;            /* borrowed */
+    struct weir_worker *worker;   /* borrowed: the module's; NULL in a map without a life */
     void *data;
     uint32_t flight; /* the entry of the hook that asked */
+    bool has_begun;  /* run() was called; written by the thread */
     enum weir_wake how;
     bool is_ripe; /* the request is to go on, for the reason in `how` */
     bool is_back; /* the task is ours again */
@@ -50,20 +53,25 @@ free_offload(struct offload *offload)
 static void
 run_task(struct pool_task *task, void *thread_state)
 {
-    (void)thread_state;
     struct offload *offload = (struct offload *)((char *)task - offsetof(struct offload, task));
+    void *state = NULL;
+    if (offload->worker != NULL &&
+            life_thread_enter(thread_state, offload->worker, &state) < 0) {
+        return;
+    }
     flight_begin_thread(FLIGHT_POOL);
     flight_enter(offload->flight, NULL);
-    offload->job->run(offload->data);
+    offload->has_begun = true;
+    offload->job->run(offload->data, state);
     flight_leave();
 }
 
 static enum weir_wake
-wake_of(enum pool_outcome outcome)
+wake_of(const struct offload *offload, enum pool_outcome outcome)
 {
     switch (outcome) {
     case POOL_RAN:
-        return WEIR_WOKEN;
+        return offload->has_begun ? WEIR_WOKEN : WEIR_BUSY; /* no thread_start */
     case POOL_BUSY:
     case POOL_ABANDONED:
         return WEIR_BUSY;
@@ -79,6 +87,7 @@ on_task_back(struct pool_task *task, enum pool_outcome outcome)
 {
     struct offload *offload = (struct offload *)((char *)task - offsetof(struct offload, task));
     offload->is_back = true;
+    life_release(offload->worker);
     if (outcome == POOL_RAN || outcome == POOL_EXPIRED) {
         const char *name = offload->job->pool == NULL ? "default" : offload->job->pool;
         figures_observe_queue(offload->map->figures, name, task->waited_ns);
@@ -91,7 +100,7 @@ on_task_back(struct pool_task *task, enum pool_outcome outcome)
     if (!offload->is_ripe) {
         timer_cancel(&offload->timer);
         offload->is_ripe = true;
-        offload->how = wake_of(outcome);
+        offload->how = wake_of(offload, outcome);
         course_ripen(&offload->wait);
     }
 }
@@ -146,6 +155,17 @@ abort_offload(struct weir_request *request, const void *conf)
     return job->done(request, conf, WEIR_ABORTED, NULL);
 }
 
+/* The worker's part of the module whose hook runs. */
+static struct weir_worker *
+worker_of(const struct weir_request *request)
+{
+    const struct life_loop *life = course_map_of(request)->life;
+    const struct course *course = course_of(request);
+    return life == NULL || course->calling == NULL
+            ? NULL
+            : life_worker(life, course->chain->uses[course->calling->use].module);
+}
+
 enum weir_verdict
 weir_offload(struct weir_request *request, const struct weir_job *job, void *data,
         uint64_t timeout_ns)
@@ -169,6 +189,7 @@ weir_offload(struct weir_request *request, const struct weir_job *job, void *dat
         .request = request,
         .map = map,
         .pool = pool,
+        .worker = worker_of(request),
         .flight = flight_current(),
         .data = data,
     };
@@ -184,6 +205,7 @@ weir_offload(struct weir_request *request, const struct weir_job *job, void *dat
         free_offload(offload);
         return WEIR_FAILED;
     }
+    life_hold(offload->worker);
     pool_submit(pool, &offload->task);
     return WEIR_PENDING;
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "module/life_thread.h"
+
 struct pools {
     size_t count;
     struct named_pool {
@@ -14,7 +16,7 @@ struct pools {
 };
 
 static int
-start_pool(struct named_pool *named, const struct site_pool *site)
+start_pool(struct named_pool *named, const struct site_pool *site, struct life *life)
 {
     named->name = strndup(site->name.ptr, site->name.len);
     if (named->name == NULL) {
@@ -28,11 +30,16 @@ start_pool(struct named_pool *named, const struct site_pool *site)
         .queue_timeout_ns = site->queue_timeout_ns,
         .idle_timeout_ns = site->idle_timeout_ns,
     };
+    if (life != NULL && life_keeps_threads(life)) {
+        settings.thread_start = life_thread_new;
+        settings.thread_stop = life_thread_free;
+        settings.context = life;
+    }
     return pool_new(&settings, &named->pool);
 }
 
 int
-pools_new(const struct site *site, struct pools **out)
+pools_new(const struct site *site, struct life *life, struct pools **out)
 {
     struct pools *pools = calloc(1,
             sizeof(*pools) + site->pools_count * sizeof(struct named_pool));
@@ -40,7 +47,7 @@ pools_new(const struct site *site, struct pools **out)
         return -ENOMEM;
     }
     for (size_t i = 0; i < site->pools_count; i++) {
-        int r = start_pool(&pools->items[i], &site->pools[i]);
+        int r = start_pool(&pools->items[i], &site->pools[i], life);
         pools->count = i + 1;
         if (r < 0) {
             pools_stop(pools, 0);

@@ -7,10 +7,13 @@
 #include "event/pool.h"
 #include "module/site.h"
 
+struct life;
 struct pools;
 
-/* Starts the threads of all of `site`'s pools. Returns 0 or a negative errno. */
-WEIR_MUST_USE int pools_new(const struct site *site, struct pools **out);
+/* Starts the threads of all of `site`'s pools, which keep what the modules of `life` want on
+ * them (module/life_thread.h). `life` is borrowed until they have ended; NULL: nothing is kept.
+ * Returns 0 or a negative errno. */
+WEIR_MUST_USE int pools_new(const struct site *site, struct life *life, struct pools **out);
 
 /* NULL when there is none of that name. */
 struct pool *pools_find(const struct pools *pools, struct weir_str name);

@@ -245,7 +245,7 @@ make_loops(struct worker *worker)
 {
     unsigned count = (unsigned)worker->site->workers.loops;
     int r = life_new(worker->site, count, &worker->life);
-    r = r < 0 ? r : pools_new(worker->site, &worker->pools);
+    r = r < 0 ? r : pools_new(worker->site, worker->life, &worker->pools);
     if (r < 0) {
         log_error("the pools cannot be started: %s", strerror(-r));
         return EXIT_SYSTEM;
@@ -384,9 +384,11 @@ fini(struct worker *worker)
     signal_watch_free(worker->signals);
     timer_cancel(&worker->figures_timer);
     channel_free(worker->channel);
+    bool is_quiet = true;
     if (worker->pools != NULL) {
         uint64_t deadline_ns = clock_add_ns(clock_monotonic_ns(clock_system()), POOLS_STOP_NS);
-        if (!pools_stop(worker->pools, deadline_ns)) {
+        is_quiet = pools_stop(worker->pools, deadline_ns);
+        if (!is_quiet) {
             log_warn("stopped while threads of a pool were still at work");
         }
     }
@@ -408,6 +410,11 @@ fini(struct worker *worker)
         loop_free(worker->loop);
     }
     free(worker->loops);
+    if (!is_quiet) {
+        /* What those threads may look at stays as it is, and goes with the process. */
+        generation_close(worker->generation, worker->life);
+        _exit(worker->exit_code);
+    }
     life_free(worker->life);
     metric_publish(NULL);
     metric_free(worker->metrics);

@@ -108,7 +108,7 @@ start(struct testbed *testbed, struct diagnostics *diagnostics)
         r = wait_table_new(testbed->loop, testbed->mailbox, &testbed->waits);
     }
     if (r == 0) {
-        r = pools_new(testbed->site, &testbed->pools);
+        r = pools_new(testbed->site, testbed->life, &testbed->pools);
     }
     if (r == 0) {
         const struct file_cache_settings preset = FILE_CACHE_PRESET;

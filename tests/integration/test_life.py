@@ -173,3 +173,86 @@ def test_a_timer_that_does_not_come_back_is_named(weir, tmp_path):
                          stall_timeout="500ms"), env=PLAIN)
     server.expect_error(".")
     server.wait_for_line("is stuck in module life_one, hook timer, for longer than workers.stall_timeout", 20)
+
+
+ONE_THREAD = {"pools": {"default": {"min": 1, "max": 1, "idle_timeout": False}}}
+
+
+def test_threads_of_pools_keep_what_modules_want(weir, raw, tmp_path):
+    note = tmp_path / "note"
+    server = weir({**config(note, first={"works": True}), **ONE_THREAD})
+    assert [ask(raw, server) for _ in range(3)] == [b"worked"] * 3
+    server.finish()
+    [life] = lives(note).values()
+    assert [line for line in life if "thread_" in line or "job" in line] == [
+        "life_one thread_start other deaf", *["life_one job other deaf"] * 3, "life_one thread_stop other deaf"]
+    assert life[-3:] == ["life_one thread_stop other deaf", "life_two worker_stop main deaf",
+                         "life_one worker_stop main deaf"]
+
+
+def test_a_thread_that_is_idle_takes_along_what_it_kept(weir, raw, tmp_path):
+    note = tmp_path / "note"
+    server = weir({**config(note, first={"works": True}),
+                   "pools": {"default": {"min": 1, "max": 20, "idle_timeout": "1ms"}}})
+
+    def has_left():
+        connections = [raw(server).send(get("/")) for _ in range(20)]
+        assert all(connection.read().body == b"worked" for connection in connections)
+        [life] = lives(note).values()
+        return "life_one thread_stop other deaf" in life
+
+    assert eventually(has_left)
+    server.finish()
+    [life] = lives(note).values()
+    assert life.count("life_one thread_start other deaf") == life.count("life_one thread_stop other deaf")
+
+
+def test_a_thread_that_cannot_be_started_costs_its_job_and_tries_again(weir, raw, tmp_path):
+    note = tmp_path / "note"
+    server = weir({**config(note, first={"works": True, "in": "thread_start", "way": "fail"}), **ONE_THREAD})
+    server.expect_error("module life_one, hook thread_start: failed: Connection refused: its job is not done, the "
+                        "next one tries again")
+    for _ in range(3):
+        answer = raw(server).send(get("/")).read()
+        assert answer.status == 503 and answer.field("Retry-After") == "1"
+    [first] = lives(note)
+    start_over(server, {"in": ""})
+    assert eventually(lambda: ask(raw, server) == b"worked")
+    server.finish()
+    life = lives(note)[first]
+    assert life.count("life_one thread_start other deaf") >= 3
+    assert not any("job" in line or "thread_stop" in line for line in life)
+
+
+@pytest.mark.parametrize("where", ["thread_start", "thread_stop"])
+def test_a_crash_on_a_thread_of_a_pool_is_named(weir, raw, tmp_path, where):
+    server = weir({**config(tmp_path / "note", first={"works": True, "in": where, "way": "segv"}), **ONE_THREAD},
+                  env=PLAIN)
+    server.expect_error(".")
+    connection = raw(server).send(get("/"))
+    if where == "thread_stop":
+        assert connection.read().body == b"worked"
+        server.signal(signal.SIGTERM)
+        server.wait_exit()
+    line = server.wait_for_line(f"in module life_one, hook {where}")
+    assert "(its work on a pool's thread)" in line
+
+
+@pytest.mark.parametrize("where", ["thread_start", "job", "thread_stop"])
+def test_what_a_thread_does_not_come_back_from_is_left_as_it_is(weir, raw, tmp_path, where):
+    """No stall, and no end of its worker; its module is not ended around it, the other is."""
+    note = tmp_path / "note"
+    server = weir({**config(note, first={"works": True, "in": where, "way": "loop"}, stall_timeout="200ms"),
+                   **ONE_THREAD})
+    connection = raw(server).send(get("/"))
+    if where == "thread_stop":
+        assert connection.read().body == b"worked"
+    else:
+        assert eventually(lambda: any(where in line for line in lives(note).popitem()[1]))
+        connection.reset()
+    server.signal(signal.SIGTERM)
+    assert server.wait_exit() == 0
+    assert "is stuck" not in server.log
+    assert "module life_one: stopped while threads of a pool were still at its work" in server.log
+    [life] = lives(note).values()
+    assert life[-1] == "life_two worker_stop main deaf" and "life_one worker_stop main deaf" not in life

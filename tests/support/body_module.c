@@ -34,8 +34,9 @@ struct thought {
 };
 
 static void
-think(void *data)
+think(void *data, void *thread_state)
 {
+    (void)thread_state;
     struct thought *thought = data;
     snprintf(thought->text, sizeof(thought->text), "%llu %lu",
             (unsigned long long)thought->sum.bytes,

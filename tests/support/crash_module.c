@@ -77,8 +77,9 @@ HOOK(on_log, "log")
 
 /* A line says that it has begun, for tests that wait for it. */
 static void
-run_job(void *data)
+run_job(void *data, void *thread_state)
 {
+    (void)thread_state;
     dprintf(STDERR_FILENO, "crash: work of a pool's thread begins\n");
     crash(weir_str_from(data));
 }

@@ -5,8 +5,9 @@
  *
  * where THREAD is "main" or "other" and SIGNALS "deaf" when TERM, ALRM and USR1 are blocked. In
  * the function that its option `in` names (with a number behind it: on that loop) it does what
- * `way` says: fail, report, segv or loop. With `tick` a timer of each loop calls `tick`. Built
- * twice, as life_one and life_two. */
+ * `way` says: fail, report, segv or loop. With `tick` a timer of each loop calls `tick`; with
+ * `works` a thread of a pool gives the answer, in `job`. Built twice, as life_one and life_two.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -15,13 +16,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <weir/offload.h>
 #include <weir/reply.h>
+#include <weir/request.h>
 #include <weir/timer.h>
 #include <weir/worker.h>
 
 struct life_options {
     struct weir_str note, in, way;
     uint64_t tick_ns;
+    bool works;
 };
 
 static const struct weir_option options[] = {
@@ -29,6 +33,7 @@ static const struct weir_option options[] = {
     WEIR_STRING(struct life_options, in),
     WEIR_STRING(struct life_options, way),
     WEIR_DURATION(struct life_options, tick_ns, .key = "tick", .optional = true),
+    WEIR_BOOL(struct life_options, works),
 };
 
 static void
@@ -131,11 +136,68 @@ drain(struct weir_worker *worker)
     (void)live_through(worker, "drain", NULL);
 }
 
+/* What each thread keeps: its number, by which its jobs know it. */
+static int
+thread_start(struct weir_worker *worker, void **state)
+{
+    pid_t *own = malloc(sizeof(*own));
+    int r = own == NULL ? -ENOMEM : live_through(worker, "thread_start", NULL);
+    if (r < 0) {
+        free(own);
+        return r;
+    }
+    *own = gettid();
+    *state = own;
+    return 0;
+}
+
+static void
+thread_stop(struct weir_worker *worker, void *state)
+{
+    (void)live_through(worker, *(pid_t *)state == gettid() ? "thread_stop" : "stray", NULL);
+    free(state);
+}
+
+struct work {
+    const struct weir_worker *worker;
+    bool is_own; /* the thread had what it keeps */
+};
+
+static void
+run(void *data, void *thread_state)
+{
+    struct work *work = data;
+    (void)live_through(work->worker, "job", NULL);
+    work->is_own = *(pid_t *)thread_state == gettid();
+}
+
+static enum weir_verdict
+done(struct weir_request *request, const void *conf, enum weir_wake how, void *data)
+{
+    (void)conf;
+    const struct work *work = data;
+    return how != WEIR_WOKEN ? WEIR_NEXT
+                             : weir_reply_text(request, 200, WEIR_STR("text/plain"),
+                                       work->is_own ? WEIR_STR("worked") : WEIR_STR("strayed"));
+}
+
+static const struct weir_job job = { .run = run, .done = done, .free = free };
+
 static enum weir_verdict
 answer(struct weir_request *request, const void *conf)
 {
     (void)conf;
-    return weir_reply_text(request, 200, WEIR_STR("text/plain"), WEIR_STR("alive"));
+    const struct weir_worker *worker = weir_request_worker(request);
+    const struct life_options *own = weir_worker_options(worker);
+    if (!own->works) {
+        return weir_reply_text(request, 200, WEIR_STR("text/plain"), WEIR_STR("alive"));
+    }
+    struct work *work = malloc(sizeof(*work));
+    if (work == NULL) {
+        return WEIR_FAILED;
+    }
+    *work = (struct work){ .worker = worker };
+    return weir_offload(request, &job, work, WEIR_WAIT_PRESET);
 }
 
 static const struct weir_hook hooks[] = { { .on = WEIR_ON_CONTENT, .request = answer } };
@@ -151,4 +213,6 @@ WEIR_EXPORT const struct weir_module weir_module_v1 = {
     .loop_stop = loop_stop,
     .live = live,
     .drain = drain,
+    .thread_start = thread_start,
+    .thread_stop = thread_stop,
 };

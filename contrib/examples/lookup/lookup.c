@@ -35,8 +35,9 @@ struct question {
 
 /* On a thread of the pool, which may block. */
 static void
-run(void *data)
+run(void *data, void *thread_state)
 {
+    (void)thread_state;
     struct question *question = data;
     FILE *file = fopen(question->path, "re");
     if (file == NULL) {

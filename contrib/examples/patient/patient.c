@@ -34,8 +34,9 @@ struct work {
 };
 
 static void
-run(void *data)
+run(void *data, void *thread_state)
 {
+    (void)thread_state; /* it keeps nothing there */
     const struct work *work = data;
     struct timespec left = { (time_t)(work->ns / 1000000000u), (long)(work->ns % 1000000000u) };
     while (nanosleep(&left, &left) == -1) { /* on purpose: this is the work that blocks */

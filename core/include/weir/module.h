@@ -159,6 +159,11 @@ struct weir_module {
     void (*loop_stop)(struct weir_loop *loop);
     void (*live)(struct weir_worker *worker);
     void (*drain)(struct weir_worker *worker);
+
+    /* Threads of pools, around the module's jobs there: weir/offload.h says when. 0 or a
+     * negative errno. */
+    int (*thread_start)(struct weir_worker *worker, void **state);
+    void (*thread_stop)(struct weir_worker *worker, void *state);
 };
 
 /* The start of every module table; the designated fields follow. */

@@ -1,6 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /* Blocking work on a thread of a named pool (CONFIG.md, `pools`), while the request waits and
- * its loop serves others. Grows until 1.0. */
+ * its loop serves others. Grows until 1.0.
+ *
+ * What such work needs and only one thread may use at a time, such as a connection to a
+ * database, each thread can keep for itself. A module makes it in thread_start and gives it
+ * back in thread_stop of its table (struct weir_module), both on that thread, where they may
+ * block:
+ *
+ *     thread_start   before the thread's first job of the module, and never on threads which
+ *                    have none: sets *state, which is NULL at first. 0, or a negative errno: a
+ *                    line in the log says so, done() of this job is called with WEIR_BUSY, and
+ *                    the next one's thread tries again
+ *     thread_stop    before the thread ends, because it was idle or its worker ends; not for a
+ *                    start that failed, and not on a thread that is still at work when its
+ *                    worker ends
+ *
+ * Modules are stopped in the opposite order of `modules` in the configuration. The time that a
+ * thread_start takes counts as the job's own. A job that ends its thread (pthread_exit) loses
+ * no state: thread_stop comes all the same; thread_stop itself must return. */
 #ifndef WEIR_OFFLOAD_H
 #define WEIR_OFFLOAD_H
 
@@ -14,12 +31,14 @@ WEIR_BEGIN_DECLS
 struct weir_job {
     const char *pool; /* NULL: "default" */
 
-    /* Does it, without the request: whatever it needs is in `data`. Thread: one of the pool's;
-     * may block. */
-    void (*run)(void *data);
+    /* Does it, without the request: whatever it needs is in `data`. `thread_state` is what
+     * thread_start of the module whose hook asked has made on this thread; NULL without one.
+     * Thread: one of the pool's; may block. */
+    void (*run)(void *data, void *thread_state);
 
     /* Called in the hook's place when run() has returned (WEIR_WOKEN), when it waited or ran
-     * for too long (WEIR_TIMED_OUT), when the pool had no room (WEIR_BUSY), or when the request
+     * for too long (WEIR_TIMED_OUT), when the pool had no room, or its thread no thread_start
+     * (WEIR_BUSY; run() was not called), or when the request
      * ended (WEIR_ABORTED; the verdict is ignored). After WEIR_TIMED_OUT and WEIR_ABORTED run()
      * may still be at work, so `data` is NULL then. Returning WEIR_NEXT to WEIR_BUSY and
      * WEIR_TIMED_OUT lets the core answer 503 with Retry-After, or 504; in a filter, the

@@ -52,7 +52,7 @@ enum weir_wake {
     WEIR_WOKEN = 0,     /* weir_resume(), or the work was done */
     WEIR_TIMED_OUT = 1, /* its deadline passed */
     WEIR_ABORTED = 2,   /* nobody waits for it any more: clean up; the verdict is ignored */
-    WEIR_BUSY = 3,      /* weir_offload() only: the pool had no room */
+    WEIR_BUSY = 3,      /* weir_offload() only: no thread could do it */
 };
 
 /* Called in the hook's place. `payload` is weir_resume()'s, and now the callee's; NULL unless

@@ -4,6 +4,7 @@
  *
  *     main thread   worker_start            live  drain             worker_stop
  *     each loop                 loop_start   ... hooks ... loop_stop
+ *     pool threads                thread_start ... jobs ... thread_stop
  *
  *     worker_start   before any loop turns: make threads, open what all loops share
  *     loop_start     on each loop, one loop after the other, before its first connection
@@ -12,8 +13,14 @@
  *                    workers.drain_timeout. Not called where a worker ends at once
  *     loop_stop      on each loop, when its last connection has ended and its last log hook has
  *                    run
+ *     thread_start   on a thread of a pool, before its first job of the module: weir/offload.h
+ *     thread_stop    on that thread, before it ends
  *     worker_stop    when all loops and the threads of all pools have ended: join the module's
  *                    own threads here
+ *
+ * A job that never returns keeps its thread from ending. Half a second after the loops the
+ * worker then ends without it, and of the modules which have something on that thread neither
+ * worker_stop nor conf_close is called.
  *
  * The modules are called in the order of `modules` in the configuration until live, and in the
  * opposite order from drain on: one may build on those before it. The first loop turns on the
@@ -24,9 +31,9 @@
  * weir_conf_error(report, OPTION, ...), whose OPTION is one of the module's own: the worker is
  * then not taken into service, and the start or the reload is refused with that report, while
  * what served before goes on. Of the module that failed no stop function is called, of those
- * before it all are. They may block, for as long as a start may take; all others must come back
- * within workers.stall_timeout. Signals are blocked while these functions run, so that threads
- * which they make hear none.
+ * before it all are. They may block, for as long as a start may take; all others, but for those
+ * on threads of pools, must come back within workers.stall_timeout. Signals are blocked while
+ * these functions run, so that threads which they make hear none.
  *
  * A module keeps no variables of its own that change: what it makes hangs on these two, which
  * live until worker_stop has returned. Grows until 1.0. */

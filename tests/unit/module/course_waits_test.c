@@ -110,8 +110,9 @@ suspend(struct weir_request *request)
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 
 static void
-run_work(void *data)
+run_work(void *data, void *thread_state)
 {
+    (void)thread_state;
     if (script.way == OFFLOADS_LONG) {
         pthread_mutex_lock(&gate);
         pthread_mutex_unlock(&gate);
@@ -284,7 +285,7 @@ begin_with(enum weir_phase phase, enum way way, const struct weir_handler *extra
     rig_init(&rig, extra, count);
     ck_assert_int_eq(mailbox_new(rig.loop, &mailbox), 0);
     ck_assert_int_eq(wait_table_new(rig.loop, mailbox, &waits), 0);
-    ck_assert_int_eq(pools_new(&site, &pools), 0);
+    ck_assert_int_eq(pools_new(&site, NULL, &pools), 0);
     rig.map.waits = waits;
     rig.map.pools = pools;
     rig.settings.timeouts.wait_ns = 2 * NS_PER_S;
@@ -851,8 +852,9 @@ looked_up(struct weir_request *request, const void *conf, enum weir_wake how, vo
 }
 
 static void
-look_up(void *data)
+look_up(void *data, void *thread_state)
 {
+    (void)thread_state;
     *(int *)data = 42;
 }
 

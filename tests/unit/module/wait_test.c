@@ -62,8 +62,9 @@ static atomic_uint ran;
 static unsigned done_calls;
 
 static void
-run_work(void *data)
+run_work(void *data, void *thread_state)
 {
+    ck_assert_ptr_null(thread_state);
     struct work *work = data;
     if (work->gate != NULL) {
         sem_wait(work->gate);
@@ -155,7 +156,7 @@ init(struct waiting_rig *w)
     ck_assert_int_eq(sem_init(&gate, 0, 0), 0);
     ck_assert_int_eq(mailbox_new(w->rig.loop, &w->mailbox), 0);
     ck_assert_int_eq(wait_table_new(w->rig.loop, w->mailbox, &w->waits), 0);
-    ck_assert_int_eq(pools_new(&site, &w->pools), 0);
+    ck_assert_int_eq(pools_new(&site, NULL, &w->pools), 0);
     w->rig.map.waits = w->waits;
     w->rig.map.pools = w->pools;
 }

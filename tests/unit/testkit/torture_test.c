@@ -48,8 +48,9 @@ count_body(struct weir_request *request, const void *conf)
 }
 
 static void
-look_up(void *data)
+look_up(void *data, void *thread_state)
 {
+    (void)thread_state;
     *(int *)data = 42;
 }
 
