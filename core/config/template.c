@@ -6,22 +6,29 @@
 
 #include "config/diagnostic.h"
 
-static const char *const spellings[] = {
-#define VARIABLE(name, spelling) [TEMPLATE_##name] = (spelling),
+static const struct {
+    const char *spelling;
+    enum template_time time;
+} known[] = {
+#define VARIABLE(name, spelling, time) [TEMPLATE_##name] = { (spelling), TEMPLATE_##time },
     TEMPLATE_VARIABLES(VARIABLE)
 #undef VARIABLE
 };
 
-#define SPELLINGS (sizeof(spellings) / sizeof(spellings[0]))
+#define KNOWN (sizeof(known) / sizeof(known[0]))
 
 const char *
 template_variable_name(size_t i)
 {
-    return i + 1 < SPELLINGS ? spellings[i + 1] : NULL;
+    return i + 1 < KNOWN ? known[i + 1].spelling : NULL;
 }
 
-/* CONFIG.md settles the name, and no part of this build brings the value. */
-#define TEMPLATE_NOT_IN_BUILD "this variable is not in this build"
+enum template_time
+template_time_of(enum template_variable variable)
+{
+    return variable == TEMPLATE_LITERAL || variable == TEMPLATE_EXTRA ? TEMPLATE_RUNNING
+                                                                      : known[variable].time;
+}
 
 void
 template_suggest(struct suggestion *suggestion, const struct template_extras *extras)
@@ -52,8 +59,8 @@ find_variable(struct weir_str name, const struct template_extras *extras,
         struct template_piece *piece)
 {
     *piece = (struct template_piece){ .variable = TEMPLATE_LITERAL };
-    for (size_t i = 1; i < SPELLINGS; i++) {
-        if (is_spelled(name, weir_str_from(spellings[i]), &piece->text)) {
+    for (size_t i = 1; i < KNOWN; i++) {
+        if (is_spelled(name, weir_str_from(known[i].spelling), &piece->text)) {
             piece->variable = (enum template_variable)i;
             return;
         }
@@ -75,9 +82,8 @@ template_variable_parse(struct weir_str name, const struct template_extras *extr
     bool has_argument = piece->text.ptr > name.ptr && piece->text.ptr[-1] == '.';
     if (piece->variable == TEMPLATE_LITERAL) {
         *message = "unknown variable";
-    } else if (piece->variable == TEMPLATE_TLS_SNI ||
-            piece->variable == TEMPLATE_UPSTREAM_ADDRESS) {
-        *message = TEMPLATE_NOT_IN_BUILD;
+    } else if (template_time_of(piece->variable) == TEMPLATE_NEVER) {
+        *message = "this variable is not in this build";
     } else if (has_argument && piece->text.len == 0) {
         *message = "a name must follow the point";
     } else if ((piece->variable == TEMPLATE_HEADER || piece->variable == TEMPLATE_COOKIE) &&
@@ -120,8 +126,8 @@ lower_copy(struct arena *arena, struct weir_str text)
 /* The variable at `open`; its closing brace to *close. */
 static int
 parse_variable(struct arena *arena, struct weir_str text, size_t open,
-        const struct template_extras *extras, struct template_piece *piece, size_t *close,
-        struct template_mistake *mistake)
+        enum weir_context context, const struct template_extras *extras,
+        struct template_piece *piece, size_t *close, struct template_mistake *mistake)
 {
     const char *end = memchr(text.ptr + open, '}', text.len - open);
     if (end == NULL) {
@@ -134,6 +140,10 @@ parse_variable(struct arena *arena, struct weir_str text, size_t open,
         int r = refuse(mistake, open + 1, name.len, message);
         mistake->is_unknown_name = strcmp(message, "unknown variable") == 0;
         return r;
+    }
+    if (template_time_of(piece->variable) == TEMPLATE_ENDED && context != WEIR_CONTEXT_LOG) {
+        return refuse(mistake, open + 1, name.len,
+                "this is known when the request has ended: in lines of logs only");
     }
     piece->text = piece->variable == TEMPLATE_HEADER ? lower_copy(arena, piece->text)
                                                      : arena_copy(arena, piece->text);
@@ -198,7 +208,8 @@ template_parse(struct arena *arena, struct weir_str text, enum weir_context cont
         }
         if (is_brace && !is_double) {
             size_t close = i;
-            r = parse_variable(arena, text, i, extras, &pieces[made->count++], &close, mistake);
+            r = parse_variable(arena, text, i, context, extras, &pieces[made->count++], &close,
+                    mistake);
             if (r < 0) {
                 return r;
             }

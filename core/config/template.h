@@ -8,31 +8,50 @@
 
 #include "base/arena.h"
 
-/* name, spelling; one that ends in "." takes an argument: {header.x-id}. */
+/* name, spelling, when it is known; a spelling that ends in "." takes an argument:
+ * {header.x-id}. conf/weir.conf.5 knows all of them (tests/checks/manuals). */
 // clang-format off
-#define TEMPLATE_VARIABLES(X)                 \
-    X(METHOD,           "method")             \
-    X(SCHEME,           "scheme")             \
-    X(HOST,             "host")               \
-    X(TARGET,           "target")             \
-    X(PATH,             "path")               \
-    X(QUERY,            "query.")             \
-    X(HEADER,           "header.")            \
-    X(COOKIE,           "cookie.")            \
-    X(CAPTURE,          "path.")              \
-    X(CLIENT_IP,        "client.ip")          \
-    X(PEER_IP,          "peer.ip")            \
-    X(SERVER_NAME,      "server.name")        \
-    X(ROUTE_NAME,       "route.name")         \
-    X(REQUEST_ID,       "request.id")         \
-    X(STATUS,           "status")             \
-    X(TLS_SNI,          "tls.sni")            \
-    X(UPSTREAM_ADDRESS, "upstream.address")
+#define TEMPLATE_VARIABLES(X)                           \
+    X(METHOD,           "method",           RUNNING)    \
+    X(SCHEME,           "scheme",           RUNNING)    \
+    X(PROTOCOL,         "protocol",         RUNNING)    \
+    X(HOST,             "host",             RUNNING)    \
+    X(TARGET,           "target",           RUNNING)    \
+    X(PATH,             "path",             RUNNING)    \
+    X(QUERY,            "query.",           RUNNING)    \
+    X(HEADER,           "header.",          RUNNING)    \
+    X(COOKIE,           "cookie.",          RUNNING)    \
+    X(CAPTURE,          "path.",            RUNNING)    \
+    X(CLIENT_IP,        "client.ip",        RUNNING)    \
+    X(PEER_IP,          "peer.ip",          RUNNING)    \
+    X(SERVER_NAME,      "server.name",      RUNNING)    \
+    X(ROUTE_NAME,       "route.name",       RUNNING)    \
+    X(REQUEST_ID,       "request.id",       RUNNING)    \
+    X(TIME,             "time",             RUNNING)    \
+    X(TIME_COMBINED,    "time.combined",    RUNNING)    \
+    X(TIME_UNIX,        "time.unix",        RUNNING)    \
+    X(INTERNAL,         "internal",         RUNNING)    \
+    X(STATUS,           "status",           RUNNING)    \
+    X(DURATION,         "duration",         ENDED)      \
+    X(FIRST_BYTE,       "first_byte",       ENDED)      \
+    X(BYTES_RECEIVED,   "bytes.received",   ENDED)      \
+    X(BYTES_SENT,       "bytes.sent",       ENDED)      \
+    X(BODY_BYTES_SENT,  "bytes.body_sent",  ENDED)      \
+    X(END,              "end",              ENDED)      \
+    X(TLS_SNI,          "tls.sni",          NEVER)      \
+    X(UPSTREAM_ADDRESS, "upstream.address", NEVER)
 // clang-format on
+
+/* When a variable is known. */
+enum template_time {
+    TEMPLATE_RUNNING, /* at once, or as soon as it makes sense to ask */
+    TEMPLATE_ENDED,   /* when the request has: in lines of logs (WEIR_CONTEXT_LOG) */
+    TEMPLATE_NEVER, /* CONFIG.md settles the name, and no part of this build brings the value */
+};
 
 enum template_variable {
     TEMPLATE_LITERAL,
-#define VARIABLE(name, spelling) TEMPLATE_##name,
+#define VARIABLE(name, spelling, time) TEMPLATE_##name,
     TEMPLATE_VARIABLES(VARIABLE)
 #undef VARIABLE
     TEMPLATE_EXTRA, /* a module's */
@@ -82,11 +101,14 @@ WEIR_MUST_USE int template_parse(struct arena *arena, struct weir_str text,
         enum weir_context context, const struct template_extras *extras,
         const struct weir_template **out, struct template_mistake *mistake);
 
-/* The name of one variable (as between the braces) and its argument. Returns 0; -EINVAL and
- * *message. */
+/* The name of one variable (as between the braces) and its argument. It may be one that is
+ * known only when the request has ended. Returns 0; -EINVAL and *message. */
 WEIR_MUST_USE int template_variable_parse(struct weir_str name,
         const struct template_extras *extras, struct template_piece *piece,
         const char **message);
+
+/* When the variable is known; of TEMPLATE_EXTRA the module says. */
+enum template_time template_time_of(enum template_variable variable);
 
 /* The spelling of the i-th variable of the server's own, NULL at the end; for manuals. */
 const char *template_variable_name(size_t i);

@@ -148,7 +148,13 @@ compile_name(struct schema *schema, const struct config_member *member,
     if (condition->kind == CONDITION_HEADER && !field_name_is_valid(key)) {
         message = "is no name of a header field";
     } else if (condition->kind == CONDITION_VARIABLE) {
-        (void)!template_variable_parse(key, &schema->extras, &piece, &message);
+        if (template_variable_parse(key, &schema->extras, &piece, &message) == 0 &&
+                template_time_of(piece.variable) == TEMPLATE_ENDED) {
+            config_key_mistake(schema->diagnostics, DIAGNOSTIC_TEMPLATE, member->value,
+                    "\"%.*s\" is known when the request has ended: no route can depend on it",
+                    WEIR_STR_ARG(key));
+            return false;
+        }
     }
     if (message != NULL) {
         bool is_variable = condition->kind == CONDITION_VARIABLE;

@@ -3,6 +3,7 @@
  * escaping of the template's context; both passes see the same values. */
 #include "config/template.h"
 
+#include <weir/log.h>
 #include <weir/template.h>
 
 #include "base/num.h"
@@ -56,13 +57,53 @@ ip_text(struct weir_request *request, const struct addr_ip *ip)
 }
 
 static struct weir_str
-status_text(struct weir_request *request)
+number_text(struct weir_request *request, uint64_t value)
 {
     char *memory = arena_alloc(&request->arena, NUM_U64_DIGITS);
     if (memory == NULL) {
         return weir_str_make("", 0);
     }
-    return weir_str_make(memory, num_format_u64(memory, weir_reply_status(request)));
+    return weir_str_make(memory, num_format_u64(memory, value));
+}
+
+/* "1.234567" */
+static struct weir_str
+seconds_text(struct weir_request *request, uint64_t ns)
+{
+    char *memory = arena_alloc(&request->arena, NUM_U64_DIGITS + 7);
+    if (memory == NULL) {
+        return weir_str_make("", 0);
+    }
+    size_t len = num_format_u64(memory, ns / NS_PER_S);
+    memory[len++] = '.';
+    uint64_t us = ns % NS_PER_S / NS_PER_US;
+    for (uint64_t unit = 100000; unit > 0; unit /= 10) {
+        memory[len++] = (char)('0' + us / unit % 10);
+    }
+    return weir_str_make(memory, len);
+}
+
+static struct weir_str
+time_text(struct weir_request *request, enum weir_time_form form)
+{
+    char *memory = arena_alloc(&request->arena, WEIR_TIME_TEXT_BYTES);
+    if (memory == NULL) {
+        return weir_str_make("", 0);
+    }
+    return weir_str_make(memory, weir_request_began_text(request, form, memory));
+}
+
+static struct weir_str
+protocol_text(const struct weir_request *request)
+{
+    switch (weir_request_version(request)) {
+    case 10:
+        return WEIR_STR("HTTP/1.0");
+    case 20:
+        return WEIR_STR("HTTP/2.0");
+    default:
+        return WEIR_STR("HTTP/1.1");
+    }
 }
 
 /* What stands behind the authority of an absolute target, as a request for this server would
@@ -100,10 +141,27 @@ host_in_target(struct weir_request *request)
     return weir_str_make(memory, host.len + 2);
 }
 
+/* A hook before the log phase has a template for lines of logs: the configuration cannot tell.
+ */
+static bool
+is_early(const struct weir_request *request, const struct template_piece *piece)
+{
+    if (request->end != REQUEST_RUNS || template_time_of(piece->variable) != TEMPLATE_ENDED) {
+        return false;
+    }
+    weir_request_log(request, WEIR_LOG_ERROR,
+            "{%s} is empty: it is known when the request has ended, to log hooks",
+            template_variable_name((size_t)piece->variable - 1));
+    return true;
+}
+
 static struct weir_str
 value_of(struct weir_request *request, const struct template_piece *piece,
         enum weir_context context)
 {
+    if (is_early(request, piece)) {
+        return weir_str_make("", 0);
+    }
     switch (piece->variable) {
     case TEMPLATE_LITERAL:
         return piece->text;
@@ -111,6 +169,8 @@ value_of(struct weir_request *request, const struct template_piece *piece,
         return head_method(&request->head);
     case TEMPLATE_SCHEME:
         return WEIR_STR("http"); /* until listeners speak TLS */
+    case TEMPLATE_PROTOCOL:
+        return protocol_text(request);
     case TEMPLATE_HOST:
         return context == WEIR_CONTEXT_TARGET ? host_in_target(request) : request->host;
     case TEMPLATE_TARGET:
@@ -135,7 +195,27 @@ value_of(struct weir_request *request, const struct template_piece *piece,
     case TEMPLATE_ROUTE_NAME:
         return request->route_name;
     case TEMPLATE_STATUS:
-        return status_text(request);
+        return number_text(request, weir_reply_status(request));
+    case TEMPLATE_TIME:
+        return time_text(request, WEIR_TIME_ISO);
+    case TEMPLATE_TIME_COMBINED:
+        return time_text(request, WEIR_TIME_LOG);
+    case TEMPLATE_TIME_UNIX:
+        return time_text(request, WEIR_TIME_UNIX);
+    case TEMPLATE_INTERNAL:
+        return number_text(request, request->depth);
+    case TEMPLATE_DURATION:
+        return seconds_text(request, weir_request_duration_ns(request));
+    case TEMPLATE_FIRST_BYTE:
+        return seconds_text(request, weir_request_first_byte_ns(request));
+    case TEMPLATE_BYTES_RECEIVED:
+        return number_text(request, weir_request_received_bytes(request));
+    case TEMPLATE_BYTES_SENT:
+        return number_text(request, weir_request_sent_bytes(request));
+    case TEMPLATE_BODY_BYTES_SENT:
+        return number_text(request, weir_request_sent_body_bytes(request));
+    case TEMPLATE_END:
+        return weir_request_end_label(request);
     case TEMPLATE_REQUEST_ID:
         return client_request_id(generation_trust(request), request);
     case TEMPLATE_EXTRA:

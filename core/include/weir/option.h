@@ -43,7 +43,8 @@ enum weir_context {
     WEIR_CONTEXT_TARGET = 2, /* a request target or Location: decoded text is encoded again */
     WEIR_CONTEXT_PATH = 3,   /* a file's path: no variable brings in `..` or NUL */
     WEIR_CONTEXT_HTML = 4,   /* markup: & < > " ' as references */
-    WEIR_CONTEXT_LOG = 5,    /* a line of a log: " \\ and what is not ASCII text as \\xNN */
+    WEIR_CONTEXT_LOG = 5, /* a line that a log hook writes: " \\ and what is not ASCII text as
+                             \\xNN; what is known at the end ({duration}) may stand here only */
 };
 
 enum weir_option_type {

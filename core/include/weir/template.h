@@ -15,6 +15,9 @@ WEIR_BEGIN_DECLS
  * The text with its variables filled in, each escaped for the context that the option declared:
  * in a header value or a target CR, LF and NUL never pass. In a target {target} is the path and
  * query as sent, also of a request whose target was absolute.
+ * A variable that is known when the request has ended (WEIR_CONTEXT_LOG) is empty before the
+ * log phase, and the server's log says so.
+ *
  * Thread:  the request's loop, from within a hook.
  * Memory:  the request's, or the configuration's when there are no variables.
  * Returns: .ptr is NULL when there is no memory.

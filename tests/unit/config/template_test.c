@@ -55,6 +55,11 @@ static const struct {
     { "a control character in a header", "a\001", WEIR_CONTEXT_HEADER, -EINVAL, NULL, 1 },
     { "a tab in a header", "a\tb", WEIR_CONTEXT_HEADER, 0, "'a\tb'", 0 },
     { "a line break in text", "a\nb", WEIR_CONTEXT_TEXT, 0, "'a\nb'", 0 },
+    { "what is known at the end, in a line of a log", "{duration} {time.unix}",
+            WEIR_CONTEXT_LOG, 0, "<duration>' '<time.unix>", 0 },
+    { "and nowhere else", "a {duration}", WEIR_CONTEXT_HEADER, -EINVAL, NULL, 3 },
+    { "a variable that no part of this build knows", "{tls.sni}", WEIR_CONTEXT_LOG, -EINVAL,
+            NULL, 1 },
     { "a space in a target", "/a b", WEIR_CONTEXT_TARGET, -EINVAL, NULL, 2 },
 };
 
