@@ -109,6 +109,7 @@ take_head(struct weir_internal *internal)
         return;
     }
     internal->has_head = inner->reply.head_left = true;
+    inner->reply_left_ns = loop_now_ns(inner->engine->loop);
     internal->left_bytes = reply_is_bodiless(inner) ? 0 : reply_known_length(inner);
 }
 
@@ -329,6 +330,7 @@ weir_internal_open(struct weir_request *request, const struct weir_ask *asked,
         free(internal);
         return -ENOMEM;
     }
+    (void)weir_request_id(request); /* logs know both by it */
     r = internal_fill(inner, request, &ask);
     if (r < 0) {
         request_free(inner); /* nobody was told of it */

@@ -18,6 +18,7 @@ struct access_log_conf {
     const struct weir_template *format;
     struct weir_list when; /* const struct weir_template *, or a status as text */
     uint64_t slow_ns;
+    bool logs_internal;
 
     /* Set by open_log(). */
     struct weir_log_file *log; /* counted */
@@ -105,7 +106,8 @@ static enum weir_verdict
 log_request(struct weir_request *request, const void *conf_)
 {
     const struct access_log_conf *conf = conf_;
-    if (weir_request_depth(request) > 0 || !is_wanted(request, conf)) {
+    if ((weir_request_depth(request) > 0 && !conf->logs_internal) ||
+            !is_wanted(request, conf)) {
         return WEIR_NEXT;
     }
     struct access_log_line line;
@@ -148,6 +150,11 @@ check(const void *conf_, struct weir_conf_report *report)
         weir_conf_error(report, "format",
                 "\"%.*s\" is no format: json, combined, or a line with {variables}",
                 WEIR_STR_ARG(format));
+    }
+    if (conf->logs_internal && weir_str_eq(format, WEIR_STR("combined"))) {
+        weir_conf_error(report, "internal",
+                "combined cannot tell an internal request from a client's: json, or a line with "
+                "{internal} in it");
     }
     for (size_t i = 0; i < conf->when.count; i++) {
         struct weir_str text = weir_template_source(condition(conf, i));
@@ -208,6 +215,8 @@ static const struct weir_option options[] = {
                     "one of these templates is neither empty nor 0"),
     WEIR_DURATION(struct access_log_conf, slow_ns, .key = "slow", .optional = true,
             .help = "Only requests whose answer took that long to begin"),
+    WEIR_BOOL(struct access_log_conf, logs_internal, .key = "internal", .preset = "false",
+            .help = "Also what the server asked itself for: error pages, X-Accel-Redirect"),
 };
 
 static const struct weir_hook hooks[] = {

@@ -3,6 +3,7 @@
  * and no field is another, and cut, so that a line fits (WEIR_LOG_LINE_BYTES). */
 #include <string.h>
 
+#include <weir/internal.h>
 #include <weir/reply.h>
 
 #include "access_log.h"
@@ -20,7 +21,9 @@
 unsigned
 access_log_status(const struct weir_request *request)
 {
-    unsigned status = weir_request_sent_bytes(request) > 0 ? weir_reply_status(request) : 0;
+    /* An internal one's head is not sent, and it may have no body. */
+    bool has_left = weir_request_sent_bytes(request) > 0 || weir_request_depth(request) > 0;
+    unsigned status = has_left ? weir_reply_status(request) : 0;
     if (status == 0 && weir_str_eq(weir_request_end_label(request), WEIR_STR("client_left"))) {
         return 499;
     }
@@ -214,6 +217,9 @@ access_log_json(struct weir_request *request, struct access_log_line *line)
     at = put_json(at, KEY("referer"), t.referer);
     at = put_json(at, KEY("user_agent"), t.agent);
     at = put_json(at, KEY("end"), t.end);
+    if (weir_request_depth(request) > 0) {
+        at = put_json_number(at, KEY("internal"), weir_request_depth(request));
+    }
     if (t.error.len > 0) {
         at = put_json(at, KEY("error"), t.error);
     }

@@ -2,11 +2,13 @@
 """The access log (F91, F95, F84; DESIGN.md section 8): one line for each request that ended, in a form that
 no client can forge, written by a thread of its own."""
 
+import datetime
 import json
 import os
 import re
 import resource
 import signal
+import time
 
 import pytest
 from weir_process import eventually
@@ -82,6 +84,71 @@ def test_a_template_is_a_line(weir, raw, log):
     running = weir(logged({"file": str(log), "format": "{client.ip} {method} {target} {status} {request.id}"}))
     ask(raw, running, get("/hello"))
     assert re.fullmatch(r"127\.0\.0\.1 GET /hello 200 [0-9A-Z]{26}", lines_of(log, 1)[0])
+
+
+def test_a_template_says_when_how_long_and_how_much(weir, raw, log):
+    form = ('{client.ip} - - [{time.combined}] "{method} {target} {protocol}" {status} {bytes.body_sent}'
+            ' {time} {time.unix} {duration} {first_byte} {bytes.received} {bytes.sent} {end}')
+    running = weir(logged({"file": str(log), "format": form}))
+    began = time.time()
+    ask(raw, running, get("/hello"))
+    line, = lines_of(log, 1)
+    found = re.fullmatch(
+        r'127\.0\.0\.1 - - \[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000)\] "GET /hello HTTP/1\.1" 200 5'
+        r' (\S+Z) (\d+\.\d{3}) (\d+\.\d{6}) (\d+\.\d{6}) (\d+) (\d+) complete', line)
+    assert found
+    combined, iso, unix, duration, first_byte, received, sent = found.groups()
+    moment = datetime.datetime.fromtimestamp(float(unix), datetime.timezone.utc)
+    assert abs(float(unix) - began) < 60
+    assert iso == moment.strftime("%Y-%m-%dT%H:%M:%S.") + unix[-3:] + "Z"
+    assert combined == moment.strftime("%d/%b/%Y:%H:%M:%S +0000")
+    assert float(first_byte) <= float(duration) < 60
+    assert int(received) == len(get("/hello"))
+    assert int(sent) > 5
+
+
+def test_what_is_known_at_the_end_stands_in_no_other_template(weir):
+    document = site(servers=[server(route("/hello", "took {duration}"))])
+    running = weir(document, listeners=0, exit_status=None)
+    running.expect_error("error")
+    running.exit_status = running.wait_exit()
+    assert running.exit_status == 78
+    assert '"body": this is known when the request has ended: in lines of logs only' in running.log
+
+
+# --- internal requests
+
+def paged(log):
+    document = logged(log, {"match": "/errors/*", "internal": True, "handle": {"respond": {"body": "sorry"}}},
+                      route("/hello", "hello"))
+    document["servers"][0]["use"].append({"error_pages": {"routes": {"404": "/errors/404"}}})
+    return {**document, "modules": ["respond", "access_log", "error_pages"]}
+
+
+def test_internal_requests_are_not_logged(weir, raw, log):
+    running = weir(paged(str(log)))
+    ask(raw, running, get("/none"), get("/hello"))
+    found = [json.loads(line) for line in lines_of(log, 2)]
+    assert [(line["target"], "internal" in line) for line in found] == [("/none", False), ("/hello", False)]
+
+
+def test_internal_requests_are_marked_when_they_are(weir, raw, log):
+    running = weir(paged({"file": str(log), "internal": True}))
+    ask(raw, running, get("/none"))
+    found = {line["target"]: line for line in map(json.loads, lines_of(log, 2))}
+    page, asked = found["/errors/404"], found["/none"]
+    assert (page["internal"], page["status"], page["bytes_sent"], page["end"]) == (1, 200, 5, "complete")
+    assert (asked["status"], asked["error"]) == (404, "no_route")
+    assert "internal" not in asked
+    assert page["request_id"] == asked["request_id"]
+
+
+def test_a_template_tells_internal_requests(weir, raw, log):
+    running = weir(paged({"file": str(log), "internal": True, "format": "{internal} {target} {request.id}"}))
+    ask(raw, running, get("/none"))
+    lines = [line.split() for line in lines_of(log, 2)]
+    assert sorted(line[:2] for line in lines) == [["0", "/none"], ["1", "/errors/404"]]
+    assert lines[0][2] == lines[1][2]
 
 
 def test_the_request_id_of_a_trusted_peer_is_logged(weir, raw, log):
@@ -199,6 +266,7 @@ def test_a_file_that_may_grow_no_more_holds_up_nobody(weir, raw, log):
     ({"file": "/nowhere/at/all.log"}, "/nowhere/at/all.log"),
     ({"file": "a.log", "format": "common"}, "is no format"),
     ({"file": "a.log", "when": ["6xx"]}, "neither a status"),
+    ({"file": "a.log", "format": "combined", "internal": True}, "cannot tell an internal request"),
     ({}, "file"),
 ])
 def test_what_cannot_be_logged_to_is_refused(weir, log, said):

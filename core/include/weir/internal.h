@@ -5,7 +5,9 @@
  * that its host and target choose (routes marked `"internal": true` among them, which nobody
  * else reaches), runs their hooks under their limits and timeouts, and its answer goes to the
  * hook that asked. It is neither logged nor counted as a client's, but its log hooks run, since
- * hooks may have something to tidy up: weir_request_depth() tells them. Whoever asked ends, and
+ * hooks may have something to tidy up, or may want to log it under a name of its own:
+ * weir_request_depth() tells them, and {internal} templates. It has the id of the request that
+ * asked; the bytes that it sent are those of its body that were taken. Whoever asked ends, and
  * so does what it asked for.
  *
  * The answer becomes mine (an error page; in a reply-head hook, or in one that answers):
