@@ -15,17 +15,32 @@
 #define WEIR_NORETURN              __attribute__((noreturn))
 #define WEIR_PRINTF(string, first) __attribute__((format(__printf__, string, first)))
 
-/* Which thread a function belongs to, checked by clang's -Wthread-safety: a function marked
- * WEIR_LOOP runs on its object's loop, WEIR_BLOCKING must not be called there. WEIR_ANY and
- * WEIR_SETUP (while starting, before any loop turns) are documentation. */
+/* Which thread a function is for:
+ *
+ *     WEIR_LOOP      the loop's of its request, connection or timer, and no other
+ *     WEIR_BLOCKING  any but a loop's: it may wait
+ *     WEIR_ANY       any
+ *     WEIR_SETUP     where a module is opened, started, stopped or closed
+ *
+ * clang's -Wthread-safety holds calls against it in those functions of a module that say where
+ * they run; those that say nothing are not looked at:
+ *
+ *     static WEIR_ON_THREAD void run(void *data, void *thread_state);  a job, a thread's main
+ *     static WEIR_ON_LOOP enum weir_verdict hook(struct weir_request *request, ...);
+ *
+ * A function called by one of them says so as well. */
 #if defined(__clang__) && !defined(__cplusplus)
-struct __attribute__((capability("role"))) weir_role {
+struct __attribute__((capability("thread"))) weir_thread {
     char unused;
 };
-extern struct weir_role weir_on_loop; /* never defined, never locked */
-#define WEIR_LOOP     __attribute__((requires_capability(weir_on_loop)))
-#define WEIR_BLOCKING __attribute__((locks_excluded(weir_on_loop)))
+extern struct weir_thread weir_a_loops, weir_no_loops; /* never defined, never held */
+#define WEIR_ON_LOOP   __attribute__((requires_capability(weir_a_loops)))
+#define WEIR_ON_THREAD __attribute__((requires_capability(weir_no_loops)))
+#define WEIR_LOOP      __attribute__((locks_excluded(weir_no_loops)))
+#define WEIR_BLOCKING  __attribute__((locks_excluded(weir_a_loops)))
 #else
+#define WEIR_ON_LOOP
+#define WEIR_ON_THREAD
 #define WEIR_LOOP
 #define WEIR_BLOCKING
 #endif

@@ -28,23 +28,29 @@
 WEIR_BEGIN_DECLS
 
 /* The address at the other end, without port; empty over a Unix socket. */
-WEIR_API struct weir_str weir_connection_peer(const struct weir_connection *connection);
-WEIR_API unsigned weir_connection_peer_port(const struct weir_connection *connection);
+WEIR_API WEIR_LOOP struct weir_str weir_connection_peer(
+        const struct weir_connection *connection);
+WEIR_API WEIR_LOOP unsigned weir_connection_peer_port(const struct weir_connection *connection);
 
 /* The listener's address, as the configuration writes it. */
-WEIR_API struct weir_str weir_connection_listener(const struct weir_connection *connection);
+WEIR_API WEIR_LOOP struct weir_str weir_connection_listener(
+        const struct weir_connection *connection);
 
 /* Nanoseconds since it was accepted. */
-WEIR_API uint64_t weir_connection_duration_ns(const struct weir_connection *connection);
+WEIR_API WEIR_LOOP uint64_t weir_connection_duration_ns(
+        const struct weir_connection *connection);
 
 /* For close hooks, 0 and empty before: requests that were begun, bytes that were read and
  * written, and why it ended: "client", "client_reset", "done", "refused", "idle", "slow_head",
  * "slow_body", "slow_reader", "slow_request", "broken_answer", "no_memory", "stopped" or
  * "dropped"; more words may be added. */
-WEIR_API uint64_t weir_connection_requests(const struct weir_connection *connection);
-WEIR_API uint64_t weir_connection_received_bytes(const struct weir_connection *connection);
-WEIR_API uint64_t weir_connection_sent_bytes(const struct weir_connection *connection);
-WEIR_API struct weir_str weir_connection_close_reason(const struct weir_connection *connection);
+WEIR_API WEIR_LOOP uint64_t weir_connection_requests(const struct weir_connection *connection);
+WEIR_API WEIR_LOOP uint64_t weir_connection_received_bytes(
+        const struct weir_connection *connection);
+WEIR_API WEIR_LOOP uint64_t weir_connection_sent_bytes(
+        const struct weir_connection *connection);
+WEIR_API WEIR_LOOP struct weir_str weir_connection_close_reason(
+        const struct weir_connection *connection);
 
 /* Called in the open hook's place. `payload` is weir_resume()'s, and now the callee's; NULL
  * unless `how` is WEIR_WOKEN. With WEIR_ABORTED the connection has ended: clean up; the verdict
@@ -56,9 +62,9 @@ typedef enum weir_verdict weir_connection_resume_fn(struct weir_connection *conn
  * is read meanwhile. At most the shorter of timeouts.handshake and timeouts.wait, which is also
  * WEIR_WAIT_PRESET's. Returns WEIR_PENDING, which the hook returns, and *token for
  * weir_resume(); WEIR_FAILED elsewhere, when the hook waits already, or without memory. */
-WEIR_MUST_USE WEIR_API enum weir_verdict weir_connection_suspend(struct weir_connection
-                                                                         *connection,
-        weir_connection_resume_fn *resume, uint64_t timeout_ns, struct weir_token *token);
+WEIR_MUST_USE WEIR_API WEIR_LOOP enum weir_verdict weir_connection_suspend(
+        struct weir_connection *connection, weir_connection_resume_fn *resume,
+        uint64_t timeout_ns, struct weir_token *token);
 
 WEIR_END_DECLS
 

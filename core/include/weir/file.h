@@ -57,11 +57,11 @@ struct weir_root_settings {
  * another directory (a link that is switched at a release), that one is used within a second.
  * Returns 0; -ENOTDIR; -EACCES also when this process may not enter it; another negative errno.
  * Thread: any (conf_open). */
-WEIR_MUST_USE WEIR_API int weir_root_open(struct weir_str path,
+WEIR_MUST_USE WEIR_API WEIR_SETUP int weir_root_open(struct weir_str path,
         const struct weir_root_settings *settings, struct weir_root **out);
 
 /* Gives it back; NULL: nothing. Thread: any, when no request uses it any more (conf_close). */
-WEIR_API void weir_root_close(struct weir_root *root);
+WEIR_API WEIR_SETUP void weir_root_close(struct weir_root *root);
 
 enum weir_file_kind {
     WEIR_FILE_NONE = 0,      /* nothing that can be used: weir_file_error() */
@@ -77,40 +77,41 @@ enum weir_file_kind {
  * Returns WEIR_NEXT and sets *out, which lives as long as the request; WEIR_PENDING, which the
  * hook returns, and `resume` is called in its place: it asks again for the same path and gets
  * the answer at once; WEIR_FAILED when the phase cannot wait. */
-WEIR_MUST_USE WEIR_API enum weir_verdict weir_file_find(struct weir_request *request,
+WEIR_MUST_USE WEIR_API WEIR_LOOP enum weir_verdict weir_file_find(struct weir_request *request,
         struct weir_root *root, struct weir_str path, uint32_t flags, weir_request_fn *resume,
         const struct weir_file **out);
 
-WEIR_API enum weir_file_kind weir_file_kind(const struct weir_file *file);
+WEIR_API WEIR_LOOP enum weir_file_kind weir_file_kind(const struct weir_file *file);
 
 /* 0, or why there is nothing: -ENOENT, -ENOTDIR, -ENAMETOOLONG; -EXDEV and -ELOOP for links
  * that the root does not follow; -EACCES; -EBUSY when too much is waiting for files, or no
  * thread has looked within timeouts.wait; -EMFILE; -ENOMEM. */
-WEIR_API int weir_file_error(const struct weir_file *file);
+WEIR_API WEIR_LOOP int weir_file_error(const struct weir_file *file);
 
 /* Of a regular file. The entity tag with its quotes; the media type with its charset. */
-WEIR_API uint64_t weir_file_size(const struct weir_file *file);
-WEIR_API int64_t weir_file_modified_ns(const struct weir_file *file); /* since 1970, UTC */
-WEIR_API struct weir_str weir_file_etag(const struct weir_file *file);
-WEIR_API struct weir_str weir_file_type(const struct weir_file *file);
+WEIR_API WEIR_LOOP uint64_t weir_file_size(const struct weir_file *file);
+WEIR_API WEIR_LOOP int64_t weir_file_modified_ns(
+        const struct weir_file *file); /* since 1970, UTC */
+WEIR_API WEIR_LOOP struct weir_str weir_file_etag(const struct weir_file *file);
+WEIR_API WEIR_LOOP struct weir_str weir_file_type(const struct weir_file *file);
 
 /* A whole answer with a regular file: begin, Content-Type, Last-Modified, ETag, Accept-Ranges,
  * body, end; fields may be set afterwards. With status 200 it is a representation. Answers
  * WEIR_DONE, or WEIR_FAILED. */
-WEIR_MUST_USE WEIR_API enum weir_verdict weir_reply_with_file(struct weir_request *request,
-        unsigned status, const struct weir_file *file);
+WEIR_MUST_USE WEIR_API WEIR_LOOP enum weir_verdict weir_reply_with_file(
+        struct weir_request *request, unsigned status, const struct weir_file *file);
 
 /* Says that the answer begun (200, to GET or HEAD) is its resource's representation, with its
  * validators in ETag and Last-Modified: the server then evaluates the request's conditions
  * (RFC 9110 section 13), and its ranges when the whole body is there and a reply-head hook
  * changes none of it. Returns 0; -EINVAL before weir_reply_begin(). */
-WEIR_MUST_USE WEIR_API int weir_reply_representation(struct weir_request *request);
+WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_reply_representation(struct weir_request *request);
 
 /* Reads the directory `path`, on a pool's thread: the kinds, sizes and times of its names as
  * the root would find them; what it would not find is left out. Returns as weir_file_find(). */
-WEIR_MUST_USE WEIR_API enum weir_verdict weir_listing_find(struct weir_request *request,
-        struct weir_root *root, struct weir_str path, weir_request_fn *resume,
-        const struct weir_listing **out);
+WEIR_MUST_USE WEIR_API WEIR_LOOP enum weir_verdict weir_listing_find(
+        struct weir_request *request, struct weir_root *root, struct weir_str path,
+        weir_request_fn *resume, const struct weir_listing **out);
 
 struct weir_listing_entry {
     struct weir_str name; /* any bytes but slash and NUL */
@@ -119,15 +120,15 @@ struct weir_listing_entry {
     int64_t modified_s;
 };
 
-WEIR_API int weir_listing_error(
+WEIR_API WEIR_LOOP int weir_listing_error(
         const struct weir_listing *listing); /* 0; as weir_file_error() */
-WEIR_API uint32_t weir_listing_count(const struct weir_listing *listing);
-WEIR_API bool weir_listing_is_cut(
+WEIR_API WEIR_LOOP uint32_t weir_listing_count(const struct weir_listing *listing);
+WEIR_API WEIR_LOOP bool weir_listing_is_cut(
         const struct weir_listing *listing); /* there are more names */
 
 /* The i-th: directories first, then by name. `i` is below the count. */
-WEIR_API const struct weir_listing_entry *weir_listing_at(const struct weir_listing *listing,
-        uint32_t i);
+WEIR_API WEIR_LOOP const struct weir_listing_entry *weir_listing_at(
+        const struct weir_listing *listing, uint32_t i);
 
 WEIR_END_DECLS
 

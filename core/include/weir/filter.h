@@ -28,32 +28,34 @@ WEIR_BEGIN_DECLS
 /* Switches this handler's reply-body filter on for the answer in hand; called from its
  * reply-head hook. Content-Length and Accept-Ranges are removed and a strong ETag becomes weak,
  * since the bytes will not be the ones that they speak of. Returns 0; -EINVAL elsewhere. */
-WEIR_MUST_USE WEIR_API int weir_filter_enable(struct weir_request *request);
+WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_filter_enable(struct weir_request *request);
 
 /* A run of input, in one piece; more may stand behind it. Valid until consumed. Empty when
  * there is none yet, or the input has ended. */
-WEIR_API struct weir_str weir_filter_input(struct weir_filter *filter);
+WEIR_API WEIR_LOOP struct weir_str weir_filter_input(struct weir_filter *filter);
 
 /* True when no input will follow what weir_filter_input() shows. */
-WEIR_API bool weir_filter_is_last(const struct weir_filter *filter);
+WEIR_API WEIR_LOOP bool weir_filter_is_last(const struct weir_filter *filter);
 
 /* Asks for a longer run: the next call comes when the input holds `bytes` in one piece, at most
  * 64 KiB, or has ended. Holds for one call; return WEIR_NEXT afterwards. Returns 0; -EMSGSIZE
  * above that bound. */
-WEIR_MUST_USE WEIR_API int weir_filter_want(struct weir_filter *filter, uint32_t bytes);
+WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_filter_want(struct weir_filter *filter,
+        uint32_t bytes);
 
 /* Drops `bytes` of the input, no more than weir_filter_input() shows. */
-WEIR_API void weir_filter_consume(struct weir_filter *filter, size_t bytes);
+WEIR_API WEIR_LOOP void weir_filter_consume(struct weir_filter *filter, size_t bytes);
 
 /* Passes `bytes` of the input on unchanged and without a copy. Returns 0; -ENOMEM. */
-WEIR_MUST_USE WEIR_API int weir_filter_pass(struct weir_filter *filter, size_t bytes);
+WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_filter_pass(struct weir_filter *filter, size_t bytes);
 
 /* Bytes that weir_filter_write() will take now. */
-WEIR_API size_t weir_filter_room(const struct weir_filter *filter);
+WEIR_API WEIR_LOOP size_t weir_filter_room(const struct weir_filter *filter);
 
 /* Appends a copy to the output. Returns 0; -EAGAIN when there is less room, and nothing was
  * taken; -ENOMEM. */
-WEIR_MUST_USE WEIR_API int weir_filter_write(struct weir_filter *filter, struct weir_str bytes);
+WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_filter_write(struct weir_filter *filter,
+        struct weir_str bytes);
 
 WEIR_END_DECLS
 

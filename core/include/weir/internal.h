@@ -80,7 +80,7 @@ struct weir_ask {
 };
 
 /* How many internal requests deep this one is; 0: a client sent it. */
-WEIR_API unsigned weir_request_depth(const struct weir_request *request);
+WEIR_API WEIR_LOOP unsigned weir_request_depth(const struct weir_request *request);
 
 /*
  * Asks; the hooks of the internal request run when this one has returned.
@@ -90,36 +90,36 @@ WEIR_API unsigned weir_request_depth(const struct weir_request *request);
  *          requests are nested too deep, which the log is told of; -EMFILE when too many are
  *          open; -EMSGSIZE for the body; -ESHUTDOWN when the request has ended; -ENOMEM.
  */
-WEIR_MUST_USE WEIR_API int weir_internal_open(struct weir_request *request,
+WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_internal_open(struct weir_request *request,
         const struct weir_ask *ask, struct weir_internal **out);
 
 /* Calls `resume` in this hook's place once the answer's head is there, or more of its body or
  * its end, or it failed, at the latest after timeouts.wait. The hook returns what this returns,
  * as with weir_body_wait(). */
-WEIR_MUST_USE WEIR_API enum weir_verdict weir_internal_wait(struct weir_internal *internal,
-        weir_request_fn *resume);
+WEIR_MUST_USE WEIR_API WEIR_LOOP enum weir_verdict weir_internal_wait(
+        struct weir_internal *internal, weir_request_fn *resume);
 
 /* 0; -ETIMEDOUT when it took longer than timeouts.wait or the route's timeouts.request; -EPROTO
  * when the answer cannot be finished. */
-WEIR_API int weir_internal_error(const struct weir_internal *internal);
+WEIR_API WEIR_LOOP int weir_internal_error(const struct weir_internal *internal);
 
 /* The answer's status; 0 before its head is there, and when it failed before that. */
-WEIR_API unsigned weir_internal_status(const struct weir_internal *internal);
+WEIR_API WEIR_LOOP unsigned weir_internal_status(const struct weir_internal *internal);
 
 /* The first field of that name in the answer; .ptr is NULL when there is none. Lives as long as
  * `internal`. */
-WEIR_API struct weir_str weir_internal_field(const struct weir_internal *internal,
+WEIR_API WEIR_LOOP struct weir_str weir_internal_field(const struct weir_internal *internal,
         struct weir_str name);
 
 /* The i-th field, without Content-Length. False past the last. */
-WEIR_API bool weir_internal_field_at(const struct weir_internal *internal, uint32_t i,
+WEIR_API WEIR_LOOP bool weir_internal_field_at(const struct weir_internal *internal, uint32_t i,
         struct weir_str *name, struct weir_str *value);
 
 /* Moves bytes of the body into `dst`. Returns how many; 0 at the end; -EAGAIN when none are
  * here yet; else weir_internal_error(), or what reading a file said. A body that is a file is
  * read from it, which may wait for the disk. */
-WEIR_MUST_USE WEIR_API ssize_t weir_internal_read(struct weir_internal *internal, void *dst,
-        size_t dst_bytes);
+WEIR_MUST_USE WEIR_API WEIR_LOOP ssize_t weir_internal_read(struct weir_internal *internal,
+        void *dst, size_t dst_bytes);
 
 /*
  * The answer takes the place of whatever the asking request has begun: fields, body (files stay
@@ -129,15 +129,15 @@ WEIR_MUST_USE WEIR_API ssize_t weir_internal_read(struct weir_internal *internal
  * Returns: WEIR_DONE; WEIR_FAILED without a head, after an error, when the request's own head
  * has left, or without memory.
  */
-WEIR_MUST_USE WEIR_API enum weir_verdict weir_internal_adopt(struct weir_internal *internal,
-        unsigned status);
+WEIR_MUST_USE WEIR_API WEIR_LOOP enum weir_verdict weir_internal_adopt(
+        struct weir_internal *internal, unsigned status);
 
 /* Asks, waits and adopts. Too deep is answered 508, too late 504; else WEIR_FAILED. */
-WEIR_MUST_USE WEIR_API enum weir_verdict weir_internal_answer(struct weir_request *request,
-        const struct weir_ask *ask, unsigned status);
+WEIR_MUST_USE WEIR_API WEIR_LOOP enum weir_verdict weir_internal_answer(
+        struct weir_request *request, const struct weir_ask *ask, unsigned status);
 
 /* Not wanted any more: the internal request ends after this hook has returned. */
-WEIR_API void weir_internal_close(struct weir_internal *internal);
+WEIR_API WEIR_LOOP void weir_internal_close(struct weir_internal *internal);
 
 WEIR_END_DECLS
 

@@ -28,8 +28,8 @@ enum weir_log_level {
  * ` is put in front. Cut at 1 KiB; bytes from outside may be in it, since control bytes are
  * escaped. Whoever can make it happen can fill the log: nothing that any client causes at will
  * is an error. Thread: the request's loop, from within a hook of it. */
-WEIR_API void weir_request_log(const struct weir_request *request, enum weir_log_level level,
-        const char *format, ...) WEIR_PRINTF(3, 4);
+WEIR_API WEIR_LOOP void weir_request_log(const struct weir_request *request,
+        enum weir_log_level level, const char *format, ...) WEIR_PRINTF(3, 4);
 
 /* ---- files of lines ---------------------------------------------------------------------- */
 
@@ -46,11 +46,12 @@ struct weir_log_file;
  * Returns: 0; -EINVAL for another path or one that is no file to write to; another negative
  *          errno.
  */
-WEIR_MUST_USE WEIR_API int weir_log_open(struct weir_str path, struct weir_log_file **out);
+WEIR_MUST_USE WEIR_API WEIR_SETUP int weir_log_open(struct weir_str path,
+        struct weir_log_file **out);
 
 /* Writes what is waiting, for at most two seconds, and closes the file when nobody else has it
  * open. NULL: nothing. Thread: any, when no hook logs to it any more (conf_close). */
-WEIR_API void weir_log_close(struct weir_log_file *file);
+WEIR_API WEIR_SETUP void weir_log_close(struct weir_log_file *file);
 
 /*
  * Appends a copy of `line` and a line's end. The caller sees to it that no control byte is in
@@ -58,7 +59,7 @@ WEIR_API void weir_log_close(struct weir_log_file *file);
  * Lines of one thread stay in their order. Returns: 0; -EAGAIN when there was no room,
  * -EMSGSIZE when it is longer than WEIR_LOG_LINE_BYTES, -ENOMEM: it was dropped and counted.
  */
-WEIR_API int weir_log_line(struct weir_log_file *file, struct weir_str line);
+WEIR_API WEIR_ANY int weir_log_line(struct weir_log_file *file, struct weir_str line);
 
 WEIR_END_DECLS
 

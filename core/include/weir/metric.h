@@ -23,7 +23,7 @@ enum weir_metric_type {
 /* Bounds of a histogram, upper ones, in seconds as text; the long ones are those of
  * OpenTelemetry's HTTP conventions. NULL from WEIR_METRIC_BOUNDS on. */
 #define WEIR_METRIC_BOUNDS 14
-WEIR_API const char *weir_metric_bound(enum weir_metric_type type, unsigned i);
+WEIR_API WEIR_ANY const char *weir_metric_bound(enum weir_metric_type type, unsigned i);
 
 struct weir_metric {
     enum weir_metric_type type;
@@ -44,7 +44,7 @@ typedef int weir_metric_fn(void *context, const struct weir_metric *metric);
  * Returns: 0; -ENOMEM; -EAGAIN when it should be tried again; what `each` returned when that
  *          was not 0.
  */
-WEIR_MUST_USE WEIR_API int weir_metric_each(weir_metric_fn *each, void *context);
+WEIR_MUST_USE WEIR_API WEIR_ANY int weir_metric_each(weir_metric_fn *each, void *context);
 
 WEIR_END_DECLS
 

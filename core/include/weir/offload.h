@@ -59,7 +59,7 @@ struct weir_job {
  * Returns: WEIR_PENDING, which the hook returns; WEIR_FAILED when the phase cannot wait, there
  * is no such pool, or no memory.
  */
-WEIR_MUST_USE WEIR_API enum weir_verdict weir_offload(struct weir_request *request,
+WEIR_MUST_USE WEIR_API WEIR_LOOP enum weir_verdict weir_offload(struct weir_request *request,
         const struct weir_job *job, void *data, uint64_t timeout_ns);
 
 WEIR_END_DECLS

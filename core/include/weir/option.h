@@ -255,21 +255,22 @@ struct weir_option {
  * place in the file. The check goes on, so that all mistakes of a run are reported, and fails
  * in the end. Thread: the one that called conf_check(), init(), conf_open(), worker_start() or
  * loop_start(). */
-WEIR_API void weir_conf_error(struct weir_conf_report *report, const char *option,
+WEIR_API WEIR_SETUP void weir_conf_error(struct weir_conf_report *report, const char *option,
         const char *format, ...) WEIR_PRINTF(3, 4);
 
 /* The same for what is doubtful but works; the check does not fail. */
-WEIR_API void weir_conf_warning(struct weir_conf_report *report, const char *option,
+WEIR_API WEIR_SETUP void weir_conf_warning(struct weir_conf_report *report, const char *option,
         const char *format, ...) WEIR_PRINTF(3, 4);
 
 /* True when `address` (of the given family, 4 or 6; 4 or 16 bytes) is in the block. An IPv4
  * address in IPv6 clothes (::ffff:0:0/96) is compared as IPv4. Any thread. */
-WEIR_API bool weir_network_has(const struct weir_network *network, int family,
+WEIR_API WEIR_ANY bool weir_network_has(const struct weir_network *network, int family,
         const uint8_t *address);
 
 /* True when `expression` is found in `text`; false also when the match took too many steps.
  * Any thread. */
-WEIR_API bool weir_regex_matches(const struct weir_regex *expression, struct weir_str text);
+WEIR_API WEIR_ANY bool weir_regex_matches(const struct weir_regex *expression,
+        struct weir_str text);
 
 WEIR_END_DECLS
 

@@ -62,13 +62,13 @@ struct weir_port_calls {
  * Returns: 0; -EINVAL when no answer was begun, it has ended, or the hook may not answer;
  *          -EBUSY when something else fills it already; -ENOMEM.
  */
-WEIR_MUST_USE WEIR_API int weir_port_open(struct weir_request *request,
+WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_port_open(struct weir_request *request,
         const struct weir_port_calls *calls, void *data, struct weir_port **out);
 
 /* One more reference, and one less. The last one given back without weir_port_end() breaks the
  * answer off, so that the client sees that something is missing. Any thread; NULL: nothing. */
-WEIR_API struct weir_port *weir_port_ref(struct weir_port *port);
-WEIR_API void weir_port_unref(struct weir_port *port);
+WEIR_API WEIR_ANY struct weir_port *weir_port_ref(struct weir_port *port);
+WEIR_API WEIR_ANY void weir_port_unref(struct weir_port *port);
 
 /*
  * Appends a copy of `bytes` to the answer's body. Never blocks.
@@ -77,7 +77,8 @@ WEIR_API void weir_port_unref(struct weir_port *port);
  *          credit (weir_port_wait()); -EPIPE when nobody will read it; -EINVAL after
  *          weir_port_end(); -ENOMEM, when nothing was taken.
  */
-WEIR_MUST_USE WEIR_API ssize_t weir_port_write(struct weir_port *port, struct weir_str bytes);
+WEIR_MUST_USE WEIR_API WEIR_ANY ssize_t weir_port_write(struct weir_port *port,
+        struct weir_str bytes);
 
 /* "However long it takes": until there is credit, or the port is gone. */
 #define WEIR_PORT_FOREVER UINT64_MAX
@@ -89,11 +90,12 @@ WEIR_MUST_USE WEIR_API ssize_t weir_port_write(struct weir_port *port, struct we
  * Returns: 0; -ETIMEDOUT; -EPIPE and -EINVAL as weir_port_write(); -EDEADLK on the request's
  *          own loop.
  */
-WEIR_MUST_USE WEIR_API int weir_port_wait(struct weir_port *port, uint64_t timeout_ns);
+WEIR_MUST_USE WEIR_API WEIR_BLOCKING int weir_port_wait(struct weir_port *port,
+        uint64_t timeout_ns);
 
 /* Nothing follows: the answer ends when all that was written has left. Again, or when the port
  * is gone: nothing. The reference stays the caller's. Any thread; never blocks. */
-WEIR_API void weir_port_end(struct weir_port *port);
+WEIR_API WEIR_ANY void weir_port_end(struct weir_port *port);
 
 WEIR_END_DECLS
 

@@ -23,44 +23,46 @@ WEIR_BEGIN_DECLS
 /* Begins the answer, `status` from 200 to 599, or begins it anew: fields and body of an answer
  * that has not left are dropped. Returns 0; -EALREADY when an answer is on its way; -EINVAL for
  * another status. */
-WEIR_MUST_USE WEIR_API int weir_reply_begin(struct weir_request *request, unsigned status);
+WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_reply_begin(struct weir_request *request,
+        unsigned status);
 
 /* The status of the answer begun; 0 when there is none. */
-WEIR_API unsigned weir_reply_status(const struct weir_request *request);
+WEIR_API WEIR_LOOP unsigned weir_reply_status(const struct weir_request *request);
 
 /* Adds a field. Returns 0; -EALREADY when the head has left; -ENOMEM; -EINVAL for a name that
  * is no token or a value with CR, LF, NUL or another control byte (RFC 9110 section 5.5): the
  * answer then becomes a 500, whatever the caller does. Connection (but for `close`),
  * Keep-Alive, Transfer-Encoding and Upgrade are the server's and are dropped with a line in
  * the log; Content-Length declares the length (weir_reply_length()). */
-WEIR_MUST_USE WEIR_API int weir_reply_add(struct weir_request *request, struct weir_str name,
-        struct weir_str value);
+WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_reply_add(struct weir_request *request,
+        struct weir_str name, struct weir_str value);
 
 /* The same, replacing all fields of that name. */
-WEIR_MUST_USE WEIR_API int weir_reply_set(struct weir_request *request, struct weir_str name,
-        struct weir_str value);
+WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_reply_set(struct weir_request *request,
+        struct weir_str name, struct weir_str value);
 
 /* Removes all fields of that name. Returns how many there were, or -EALREADY. */
-WEIR_API int weir_reply_remove(struct weir_request *request, struct weir_str name);
+WEIR_API WEIR_LOOP int weir_reply_remove(struct weir_request *request, struct weir_str name);
 
 /* The first field of that name; .ptr is NULL when there is none. */
-WEIR_API struct weir_str weir_reply_field(const struct weir_request *request,
+WEIR_API WEIR_LOOP struct weir_str weir_reply_field(const struct weir_request *request,
         struct weir_str name);
 
 /* The i-th field, without Content-Length. False past the last. The text lives until the log
  * hooks have run, also when the field is removed or the answer begun anew. */
-WEIR_API bool weir_reply_field_at(const struct weir_request *request, uint32_t i,
+WEIR_API WEIR_LOOP bool weir_reply_field_at(const struct weir_request *request, uint32_t i,
         struct weir_str *name, struct weir_str *value);
 
 /* Declares the body's length. More than that is cut and logged; less ends the connection, so
  * that the client sees that it was cheated. */
-WEIR_MUST_USE WEIR_API int weir_reply_length(struct weir_request *request, uint64_t bytes);
+WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_reply_length(struct weir_request *request,
+        uint64_t bytes);
 
 /* Appends a copy of `bytes` to the body. Returns how many were taken, fewer when the client
  * reads slowly and the server holds enough for it; -EAGAIN when none, and weir_reply_wait()
  * says when; -EPIPE when nobody will read it any more; -ENOMEM; -EINVAL before
  * weir_reply_begin() or after the end. */
-WEIR_MUST_USE WEIR_API ssize_t weir_reply_write(struct weir_request *request,
+WEIR_MUST_USE WEIR_API WEIR_LOOP ssize_t weir_reply_write(struct weir_request *request,
         struct weir_str bytes);
 
 /* Calls `resume` in this hook's place once weir_reply_write() would take something. When the
@@ -68,55 +70,56 @@ WEIR_MUST_USE WEIR_API ssize_t weir_reply_write(struct weir_request *request,
  * says -EPIPE then. The hook returns what this returns, likewise. A reply-head hook that
  * replaces the answer cannot wait so, since nothing leaves before it is through: what it writes
  * is short (limits of weir_reply_write()). */
-WEIR_MUST_USE WEIR_API enum weir_verdict weir_reply_wait(struct weir_request *request,
+WEIR_MUST_USE WEIR_API WEIR_LOOP enum weir_verdict weir_reply_wait(struct weir_request *request,
         weir_request_fn *resume);
 
 /* Appends bytes that live as long as the configuration: no copy. Returns 0 or as above, never
  * -EAGAIN. */
-WEIR_MUST_USE WEIR_API int weir_reply_static(struct weir_request *request,
+WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_reply_static(struct weir_request *request,
         struct weir_str bytes);
 
 /* Appends `len` bytes of an open file from `offset`. The server takes the descriptor over, on
  * failure too, and closes it when they have left. Returns 0 or a negative errno. */
-WEIR_MUST_USE WEIR_API int weir_reply_file(struct weir_request *request, int fd,
+WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_reply_file(struct weir_request *request, int fd,
         uint64_t offset, uint64_t len);
 
 /* A trailer field, sent after a body of unknown length to clients that asked (RFC 9110 section
  * 6.5.1); otherwise dropped. */
-WEIR_MUST_USE WEIR_API int weir_reply_trailer(struct weir_request *request,
+WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_reply_trailer(struct weir_request *request,
         struct weir_str name, struct weir_str value);
 
 /* Nothing follows. Returns 0; -EINVAL before weir_reply_begin(). */
-WEIR_API int weir_reply_end(struct weir_request *request);
+WEIR_API WEIR_LOOP int weir_reply_end(struct weir_request *request);
 
 /* A 103 Early Hints with one Link value (RFC 8297), to HTTP/1.1 clients before the answer's
  * head. Returns 0; -EALREADY after the head; -ENOTSUP to an HTTP/1.0 client; -EINVAL. */
-WEIR_MUST_USE WEIR_API int weir_reply_hint(struct weir_request *request, struct weir_str link);
+WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_reply_hint(struct weir_request *request,
+        struct weir_str link);
 
 /* A whole short answer: begin, Content-Type, body, end. Answers WEIR_DONE, or WEIR_FAILED. */
-WEIR_MUST_USE WEIR_API enum weir_verdict weir_reply_text(struct weir_request *request,
+WEIR_MUST_USE WEIR_API WEIR_LOOP enum weir_verdict weir_reply_text(struct weir_request *request,
         unsigned status, struct weir_str type, struct weir_str text);
 
 /* The server's own answer for a status: a line of text, or a small page where the client
  * accepts HTML. */
-WEIR_MUST_USE WEIR_API enum weir_verdict weir_reply_error(struct weir_request *request,
-        unsigned status);
+WEIR_MUST_USE WEIR_API WEIR_LOOP enum weir_verdict weir_reply_error(
+        struct weir_request *request, unsigned status);
 
 /* True when the answer's body is the server's own for its status: weir_reply_error()'s, or what
  * the core answers in a module's place. */
-WEIR_API bool weir_reply_is_own(const struct weir_request *request);
+WEIR_API WEIR_LOOP bool weir_reply_is_own(const struct weir_request *request);
 
 /* A word for why the server answered with an error, lower case, which stays the same from one
  * version to the next: `no_route`, `not_found`, `several_hosts`, `content_too_large`. Of its
  * own answers, also when a page took their text's place; else empty, and without memory. Lives
  * as long as the request. */
-WEIR_API struct weir_str weir_reply_code(struct weir_request *request);
+WEIR_API WEIR_LOOP struct weir_str weir_reply_code(struct weir_request *request);
 
 /* For reply-head hooks: puts a copy of `text` in the place of the answer's whole body and ends
  * it. The status stays, and the fields but for those that describe the body. Returns 0; -EINVAL
  * when there is no answer; -EALREADY when its head has left; -ENOMEM, when the answer is as it
  * was or cannot be finished. */
-WEIR_MUST_USE WEIR_API int weir_reply_replace_body(struct weir_request *request,
+WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_reply_replace_body(struct weir_request *request,
         struct weir_str type, struct weir_str text);
 
 WEIR_END_DECLS

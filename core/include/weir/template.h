@@ -22,11 +22,11 @@ WEIR_BEGIN_DECLS
  * Memory:  the request's, or the configuration's when there are no variables.
  * Returns: .ptr is NULL when there is no memory.
  */
-WEIR_API struct weir_str weir_template_text(struct weir_request *request,
+WEIR_API WEIR_LOOP struct weir_str weir_template_text(struct weir_request *request,
         const struct weir_template *text);
 
 /* The text as the configuration gives it, for checks of it; terminated. Any thread. */
-WEIR_API struct weir_str weir_template_source(const struct weir_template *text);
+WEIR_API WEIR_ANY struct weir_str weir_template_source(const struct weir_template *text);
 
 WEIR_END_DECLS
 

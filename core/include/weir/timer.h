@@ -52,15 +52,15 @@ typedef void weir_timer_fn(struct weir_loop *loop, void *data);
  *          on another thread; -ENOBUFS when WEIR_TIMERS_MAX are set; -ESHUTDOWN from loop_stop
  *          on; -ENOMEM.
  */
-WEIR_MUST_USE WEIR_API int weir_every(struct weir_loop *loop, uint64_t ns, weir_timer_fn *fn,
-        void *data, struct weir_timer *timer);
+WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_every(struct weir_loop *loop, uint64_t ns,
+        weir_timer_fn *fn, void *data, struct weir_timer *timer);
 
 /* The same once, after `ns`; 0: in the loop's next turn. */
-WEIR_MUST_USE WEIR_API int weir_delay(struct weir_loop *loop, uint64_t ns, weir_timer_fn *fn,
-        void *data, struct weir_timer *timer);
+WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_delay(struct weir_loop *loop, uint64_t ns,
+        weir_timer_fn *fn, void *data, struct weir_timer *timer);
 
 /* It fires no more. Again, or when it has fired: nothing. Thread: its loop's. */
-WEIR_API void weir_timer_cancel(struct weir_timer timer);
+WEIR_API WEIR_LOOP void weir_timer_cancel(struct weir_timer timer);
 
 WEIR_END_DECLS
 

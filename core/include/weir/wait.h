@@ -70,7 +70,7 @@ typedef enum weir_verdict weir_resume_fn(struct weir_request *request, const voi
  * Returns: WEIR_PENDING, which the hook returns, and *token; WEIR_FAILED when the hook waits
  *          already or may not wait (see above), or there is no memory.
  */
-WEIR_MUST_USE WEIR_API enum weir_verdict weir_suspend(struct weir_request *request,
+WEIR_MUST_USE WEIR_API WEIR_LOOP enum weir_verdict weir_suspend(struct weir_request *request,
         weir_resume_fn *resume, uint64_t timeout_ns, struct weir_token *token);
 
 /*
@@ -82,7 +82,7 @@ WEIR_MUST_USE WEIR_API enum weir_verdict weir_suspend(struct weir_request *reque
  *          ends in the moment between, the loop frees it.
  * Returns: true for the one call that resumes.
  */
-WEIR_API bool weir_resume(struct weir_token token, void *payload,
+WEIR_API WEIR_ANY bool weir_resume(struct weir_token token, void *payload,
         void (*free_payload)(void *payload));
 
 WEIR_END_DECLS

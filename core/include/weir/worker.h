@@ -51,31 +51,31 @@ struct weir_loop;
 
 /* The module's own options, as `init` was given them; NULL when its table has none. Constant.
  * Any thread. */
-WEIR_API const void *weir_worker_options(const struct weir_worker *worker);
+WEIR_API WEIR_ANY const void *weir_worker_options(const struct weir_worker *worker);
 
 /* The module on the worker's first loop, which turns on the main thread: there is one in every
  * worker. Any thread. */
-WEIR_API struct weir_loop *weir_worker_loop(const struct weir_worker *worker);
+WEIR_API WEIR_ANY struct weir_loop *weir_worker_loop(const struct weir_worker *worker);
 
 /* How many event loops the worker has. Any thread. */
-WEIR_API unsigned weir_worker_loops(const struct weir_worker *worker);
+WEIR_API WEIR_ANY unsigned weir_worker_loops(const struct weir_worker *worker);
 
 /* What the module keeps for the worker; NULL at first, and the module's to free. Set in
  * worker_start, read on any thread. */
-WEIR_API void weir_worker_set_state(struct weir_worker *worker, void *state);
-WEIR_API void *weir_worker_state(const struct weir_worker *worker);
+WEIR_API WEIR_SETUP void weir_worker_set_state(struct weir_worker *worker, void *state);
+WEIR_API WEIR_ANY void *weir_worker_state(const struct weir_worker *worker);
 
 /* What it keeps for a loop. Thread: the loop's. */
-WEIR_API void weir_loop_set_state(struct weir_loop *loop, void *state);
-WEIR_API void *weir_loop_state(const struct weir_loop *loop);
+WEIR_API WEIR_LOOP void weir_loop_set_state(struct weir_loop *loop, void *state);
+WEIR_API WEIR_LOOP void *weir_loop_state(const struct weir_loop *loop);
 
 /* The worker of a loop; the loop's number, from 0 up. Any thread. */
-WEIR_API struct weir_worker *weir_loop_worker(const struct weir_loop *loop);
-WEIR_API unsigned weir_loop_index(const struct weir_loop *loop);
+WEIR_API WEIR_ANY struct weir_worker *weir_loop_worker(const struct weir_loop *loop);
+WEIR_API WEIR_ANY unsigned weir_loop_index(const struct weir_loop *loop);
 
 /* Those of the module whose hook runs. Thread: the request's loop, from within a hook. */
-WEIR_API struct weir_worker *weir_request_worker(const struct weir_request *request);
-WEIR_API struct weir_loop *weir_request_loop(const struct weir_request *request);
+WEIR_API WEIR_LOOP struct weir_worker *weir_request_worker(const struct weir_request *request);
+WEIR_API WEIR_LOOP struct weir_loop *weir_request_loop(const struct weir_request *request);
 
 WEIR_END_DECLS
 
