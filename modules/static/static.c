@@ -217,22 +217,35 @@ try_others(struct weir_request *request, const struct asked *asked)
     return WEIR_NEXT;
 }
 
+/* The most specific range of Accept decides; without the field everything is welcome (RFC 9110
+ * section 12.5.1). */
 static bool
 accepts_html(const struct weir_request *request)
 {
+    static const struct weir_str ranges[] = { WEIR_STR_INIT("*/*"), WEIR_STR_INIT("text/*"),
+        WEIR_STR_INIT("text/html") };
+    size_t found = 0; /* one more than the range that decided */
+    bool has_accept = false, accepts = false;
     struct weir_str name, value;
     for (uint32_t i = 0; weir_request_field_at(request, i, &name, &value); i++) {
+        bool is_accept = weir_str_eq_icase(name, WEIR_STR("Accept"));
+        has_accept |= is_accept;
         struct weir_str type;
-        while (weir_str_eq_icase(name, WEIR_STR("Accept")) && value.ptr != NULL &&
-                weir_str_split(&value, ',', &type)) {
+        while (is_accept && value.ptr != NULL && weir_str_split(&value, ',', &type)) {
             struct weir_str parameters = type;
-            if (weir_str_split(&parameters, ';', &type) &&
-                    weir_str_eq_icase(type, WEIR_STR("text/html"))) {
-                return static_weight_in(parameters) > 0;
+            if (!weir_str_split(&parameters, ';', &type)) {
+                continue;
+            }
+            for (size_t j = found; j < sizeof(ranges) / sizeof(ranges[0]); j++) {
+                if (weir_str_eq_icase(type, ranges[j])) {
+                    found = j + 1;
+                    accepts = static_weight_in(parameters) > 0;
+                    break;
+                }
             }
         }
     }
-    return false;
+    return !has_accept || accepts;
 }
 
 /* One page for all paths of an application that routes in the browser; never for a missing
