@@ -4,6 +4,7 @@ ordinary request is answered as on an idle server, and when they leave nothing i
 where a loop answers alone, and where every request, theirs included, needs a thread of a pool of
 two (the thread-hold matrix)."""
 
+import contextlib
 import os
 import resource
 import socket
@@ -14,33 +15,48 @@ from pathlib import Path
 
 import pytest
 import weir_raw
-from weir_process import slow
+from weir_process import descriptors, eventually, slow
 from weir_site import GET, HELLO, get, route, site
 
 MANY = 50
 LARGE = 1 << 20
 
 
-LOOKUP = {"name": "lookup", "path": f"{os.environ['WEIR_BUILDDIR']}/contrib/examples/lookup/.libs/lookup.so"}
+LOOKUP = f"{os.environ['WEIR_BUILDDIR']}/contrib/examples/lookup/.libs/lookup.so"
 
 
 @pytest.fixture(scope="module", params=["no thread", "a thread of two"])
 def server(weir_for_all, tmp_path_factory, request):
     folder = tmp_path_factory.mktemp("files")
-    (folder / "banned").write_text("192.0.2.1\n")
+    banned = folder / "banned"
+    banned.write_text("192.0.2.1\n")
+    lookup = {"name": "lookup", "path": LOOKUP, "options": {"file": str(banned)}}
     (folder / "file").write_bytes(b"x" * LARGE)
     needs_thread = request.param != "no thread"
     server = weir_for_all(site(
         route("/hello", "hello"), route("/large", "x" * LARGE), route("/medium", "x" * 60_000),
         {"match": "/file", "handle": {"static": str(folder)}}, top={
-            "modules": ["respond", "static", *([LOOKUP] if needs_thread else [])],
+            "modules": ["respond", "static", *([lookup] if needs_thread else [])],
             "pools": {"default": {"min": 2, "max": 2}},
             "defaults": {"limits": {"body": "10m"},
-                         "use": [{"lookup": str(folder / "banned")}] if needs_thread else []}}))
+                         "use": ["lookup"] if needs_thread else []}}))
     with weir_raw.Connection(server) as connection:
         connection.send(get("/file")).read()  # from now on the file is held open
+    if needs_thread:
+        assert eventually(lambda: all_threads_know(server, str(banned)))
     server.unused = server.descriptor_count()
     return server
+
+
+def all_threads_know(server, file):
+    """Whether both threads have opened it; where not, gives them something to do."""
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(weir_raw.Connection(server)) for _ in range(10)]
+        for connection in connections:
+            connection.send(get("/hello"))
+        for connection in connections:
+            connection.read()
+    return [path for pid in server.processes() for path in descriptors(pid).values()].count(file) == 2
 
 
 def deaf(raw, server):
