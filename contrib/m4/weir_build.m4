@@ -65,7 +65,7 @@ AC_DEFUN([WEIR_LLHTTP], [
     AM_CONDITIONAL([LLHTTP_SOURCES], [test -n "$LLHTTP_SRC"])
 
     dnl Its sources look at 16 bytes of a value at a time where they are compiled for SSE 4.2. They
-    dnl are compiled both ways then, and parser.c asks the processor.
+    dnl are compiled both ways then, and the processor is asked.
     llhttp_sse42=no
     AS_IF([test -n "$LLHTTP_SRC" && grep -q __SSE4_2__ "$LLHTTP_SRC/llhttp.c"], [
         AC_MSG_CHECKING([whether SSE 4.2 can be chosen at run time])

@@ -12,19 +12,6 @@
 
 _Static_assert(sizeof(llhttp_t) <= PARSER_STATE_BYTES, "PARSER_STATE_BYTES is too small");
 
-#ifdef WEIR_LLHTTP_SSE42
-/* llhttp's inner loop, compiled twice (core.am): what its outer functions call is this. */
-int llhttp__internal_execute_plain(llhttp__internal_t *state, const char *p, const char *end);
-int llhttp__internal_execute_sse42(llhttp__internal_t *state, const char *p, const char *end);
-
-int
-llhttp__internal_execute(llhttp__internal_t *state, const char *p, const char *end)
-{
-    return __builtin_cpu_supports("sse4.2") ? llhttp__internal_execute_sse42(state, p, end)
-                                            : llhttp__internal_execute_plain(state, p, end);
-}
-#endif
-
 static llhttp_t *
 state_of(struct parser *parser)
 {
