@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Says as much as a schema can: types, words, bounds, units, closed keys. What only the merged
- * whole shows (required keys, names that must exist) is left to `weir check`. */
+ * whole shows (required keys of layers, names that must exist) is left to `weir check`. */
 #include "config/json_schema.h"
 
+#include <stdio.h>
+
+#include "config/json_pattern.h"
 #include "config/schema.h"
 
 static void
@@ -31,20 +34,76 @@ emit_const_false(struct emit *emit)
 }
 
 static void
-emit_whole_number(struct emit *emit, const struct weir_option *option)
+emit_bounds(struct emit *emit, int64_t low, int64_t high)
 {
     emit_object_begin(emit);
     emit_member_string(emit, "type", "integer");
-    if (option->min != option->max) {
-        emit_key(emit, "minimum");
-        emit_integer(emit, option->min);
-        emit_key(emit, "maximum");
-        emit_integer(emit, option->max);
-    } else if (option->type == WEIR_TYPE_COUNT) {
-        emit_key(emit, "minimum");
-        emit_integer(emit, option->zero ? 0 : 1);
-    }
+    emit_key(emit, "minimum");
+    emit_integer(emit, low);
+    emit_key(emit, "maximum");
+    emit_integer(emit, high);
     emit_object_end(emit);
+}
+
+static void
+emit_const(struct emit *emit, int64_t value)
+{
+    emit_object_begin(emit);
+    emit_key(emit, "const");
+    emit_integer(emit, value);
+    emit_object_end(emit);
+}
+
+static void
+emit_ref(struct emit *emit, const char *definition)
+{
+    emit_object_begin(emit);
+    emit_key(emit, "$ref");
+    char ref[64];
+    int len = snprintf(ref, sizeof(ref), "#/$defs/%s", definition);
+    emit_string(emit, weir_str_make(ref, (size_t)len));
+    emit_object_end(emit);
+}
+
+static bool
+has_bounds(const struct weir_option *option)
+{
+    return option->min != option->max;
+}
+
+static void
+emit_whole_number(struct emit *emit, const struct weir_option *option)
+{
+    bool is_count = option->type == WEIR_TYPE_COUNT;
+    int64_t low = has_bounds(option) ? option->min : is_count ? 1 : INT64_MIN;
+    int64_t high = has_bounds(option) ? option->max : INT64_MAX;
+    emit_bounds(emit, is_count && low < 1 ? 1 : low, high);
+    if (is_count && option->zero) {
+        emit_const(emit, 0);
+    }
+}
+
+/* SIZE and DURATION: without bounds of their own they share one definition. */
+static void
+emit_quantity(struct emit *emit, const struct weir_option *option, enum weir_option_type type)
+{
+    bool is_size = type == WEIR_TYPE_SIZE;
+    if (!has_bounds(option)) {
+        emit_ref(emit, is_size ? "size" : "duration");
+    } else {
+        uint64_t low = option->min < 1 ? 1 : (uint64_t)option->min;
+        emit_object_begin(emit);
+        emit_member_string(emit, "type", "string");
+        emit_key(emit, "pattern");
+        (is_size ? json_pattern_size : json_pattern_duration)(emit, low, (uint64_t)option->max);
+        emit_object_end(emit);
+    }
+    if (option->zero) {
+        emit_const(emit, 0);
+        emit_pattern(emit,
+                is_size ? "^0{1,20}[bkmgtBKMGT]?$" : "^0{1,20}(ns|us|ms|s|m|h|d|w)?$");
+    }
+    emit_const_false(emit);
 }
 
 static void
@@ -63,20 +122,39 @@ emit_words(struct emit *emit, const struct weir_choices *choices)
 static void
 emit_status(struct emit *emit, const struct weir_option *option)
 {
-    bool has_bounds = option->min != option->max;
-    int64_t low = has_bounds ? option->min : 100, high = has_bounds ? option->max : 599;
+    int64_t low = has_bounds(option) ? option->min : 100;
+    int64_t high = has_bounds(option) ? option->max : 599;
+    emit_bounds(emit, low, high);
     emit_object_begin(emit);
-    emit_member_string(emit, "type", "integer");
-    emit_key(emit, "minimum");
-    emit_integer(emit, low);
-    emit_key(emit, "maximum");
-    emit_integer(emit, high);
+    emit_member_string(emit, "type", "string");
+    emit_key(emit, "pattern");
+    json_pattern_status(emit, (unsigned)low, (unsigned)high, option->single);
     emit_object_end(emit);
-    char single[] = "^[1-5][0-9][0-9]$";
-    single[2] = (char)('0' + low / 100);
-    single[4] = (char)('0' + high / 100);
-    emit_pattern(emit,
-            option->single ? single : "^[1-5]([0-9][0-9]|xx|[0-9][0-9]-[1-5][0-9][0-9])$");
+}
+
+static const struct {
+    enum weir_context context;
+    const char *definition;
+} templates[] = {
+    { WEIR_CONTEXT_TEXT, "template_text" },
+    { WEIR_CONTEXT_HEADER, "template_header" },
+    { WEIR_CONTEXT_TARGET, "template_target" },
+    { WEIR_CONTEXT_PATH, "template_path" },
+    { WEIR_CONTEXT_HTML, "template_html" },
+    { WEIR_CONTEXT_LOG, "template_log" },
+};
+#define TEMPLATES (sizeof(templates) / sizeof(templates[0]))
+
+static void
+emit_template(struct emit *emit, enum weir_context context)
+{
+    for (size_t i = 0; i < TEMPLATES; i++) {
+        if (templates[i].context == context) {
+            emit_ref(emit, templates[i].definition);
+            return;
+        }
+    }
+    emit_type(emit, "string"); /* a context of a newer module */
 }
 
 /* The alternatives of one type, into an open "anyOf". */
@@ -99,31 +177,26 @@ emit_alternatives(struct emit *emit, const struct weir_option *option,
         emit_const_false(emit);
         break;
     case WEIR_TYPE_SIZE:
-        emit_pattern(emit,
-                option->zero ? "^[0-9]+[bkmgtBKMGT]$" : "^0*[1-9][0-9]*[bkmgtBKMGT]$");
-        emit_const_false(emit);
-        break;
     case WEIR_TYPE_DURATION:
-        emit_pattern(emit,
-                option->zero ? "^[0-9]+(ns|us|ms|s|m|h|d|w)$"
-                             : "^0*[1-9][0-9]*(ns|us|ms|s|m|h|d|w)$");
-        emit_const_false(emit);
+        emit_quantity(emit, option, type);
         break;
     case WEIR_TYPE_RATE:
-        emit_pattern(emit, "^0*[1-9][0-9]*[bkmgtBKMGT]?/[smhd]$");
+        emit_ref(emit, "rate");
         emit_const_false(emit);
         break;
     case WEIR_TYPE_STRING:
     case WEIR_TYPE_SECRET:
-    case WEIR_TYPE_TEMPLATE:
     case WEIR_TYPE_REGEX:
     case WEIR_TYPE_UPSTREAM:
     case WEIR_TYPE_POOL:
         emit_type(emit, "string");
         break;
+    case WEIR_TYPE_TEMPLATE:
+        emit_template(emit, option->context);
+        break;
     case WEIR_TYPE_PATH:
     case WEIR_TYPE_LOG:
-        emit_pattern(emit, "^.");
+        emit_json(emit, "{\"type\":\"string\",\"minLength\":1}");
         break;
     case WEIR_TYPE_ENUM:
         emit_words(emit, &option->choices);
@@ -132,7 +205,7 @@ emit_alternatives(struct emit *emit, const struct weir_option *option,
         emit_status(emit, option);
         break;
     case WEIR_TYPE_NETWORK:
-        emit_pattern(emit, "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$");
+        emit_ref(emit, "network");
         break;
     case WEIR_TYPE_LIST:
     case WEIR_TYPE_MAP:
@@ -140,14 +213,6 @@ emit_alternatives(struct emit *emit, const struct weir_option *option,
     case WEIR_TYPE_OBJECTS:
         break;
     }
-}
-
-static void
-emit_expanded(struct emit *emit)
-{
-    emit_object_begin(emit);
-    emit_member_string(emit, "$ref", "#/$defs/expanded");
-    emit_object_end(emit);
 }
 
 /* { "anyOf": [...] } of an element of a list or a value of a map. */
@@ -158,7 +223,7 @@ emit_element(struct emit *emit, const struct weir_option *option)
     emit_key(emit, "anyOf");
     emit_list_begin(emit);
     emit_alternatives(emit, option, option->element == 0 ? WEIR_TYPE_STRING : option->element);
-    emit_expanded(emit);
+    emit_ref(emit, "expanded");
     emit_list_end(emit);
     emit_object_end(emit);
 }
@@ -187,18 +252,30 @@ emit_map_values(struct emit *emit, const struct weir_option *option)
     emit_object_end(emit);
 }
 
-static const char *
-key_pattern(enum weir_keys keys)
+/* What members an object may have beside its "properties": those of a map, and notes unless it
+ * is nothing but a map. `option` NULL: only notes. */
+static void
+emit_map_members(struct emit *emit, const struct weir_option *option)
 {
-    switch (keys) {
-    case WEIR_KEYS_FIELD:
-        return "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
-    case WEIR_KEYS_STATUS:
-        return "^[1-5]([0-9][0-9]|xx|[0-9][0-9]-[1-5][0-9][0-9])$";
-    case WEIR_KEYS_ANY:
-        break;
+    emit_key(emit, "patternProperties");
+    emit_object_begin(emit);
+    if (option == NULL || option->rest) {
+        emit_member_bool(emit, "^x-", true);
     }
-    return "";
+    if (option != NULL && option->keys == WEIR_KEYS_FIELD) {
+        emit_key(emit, "^" JSON_PATTERN_TOKEN "$");
+        emit_map_values(emit, option);
+    } else if (option != NULL && option->keys == WEIR_KEYS_STATUS) {
+        emit_key(emit, "^[1-5]([0-9][0-9]|xx|[0-9][0-9]-[1-5][0-9][0-9])$");
+        emit_map_values(emit, option);
+    }
+    emit_object_end(emit);
+    emit_key(emit, "additionalProperties");
+    if (option != NULL && option->keys == WEIR_KEYS_ANY) {
+        emit_map_values(emit, option);
+    } else {
+        emit_bool(emit, false);
+    }
 }
 
 static void
@@ -206,12 +283,7 @@ emit_map(struct emit *emit, const struct weir_option *option)
 {
     emit_object_begin(emit);
     emit_member_string(emit, "type", "object");
-    emit_key(emit, "patternProperties");
-    emit_object_begin(emit);
-    emit_key(emit, key_pattern(option->keys));
-    emit_map_values(emit, option);
-    emit_object_end(emit);
-    emit_member_bool(emit, "additionalProperties", false);
+    emit_map_members(emit, option);
     emit_object_end(emit);
 }
 
@@ -262,7 +334,7 @@ json_schema_option(struct emit *emit, const struct weir_option *option, bool may
         emit_element(emit, option);
     } else {
         emit_alternatives(emit, option, option->type);
-        emit_expanded(emit);
+        emit_ref(emit, "expanded");
     }
     if (option->optional) {
         emit_const_false(emit);
@@ -290,7 +362,7 @@ emit_required(struct emit *emit, const struct weir_options *options)
 
 void
 json_schema_object(struct emit *emit, const struct weir_options *options, const char *level,
-        json_schema_any_fn *any, bool may_be_null)
+        json_schema_key_fn *own, bool may_be_null)
 {
     const struct weir_option *rest = schema_find_rest(options);
     emit_object_begin(emit);
@@ -302,10 +374,13 @@ json_schema_object(struct emit *emit, const struct weir_options *options, const 
         if (option->rest) {
             continue;
         }
+        if (own != NULL && own(emit, level, schema_key(option))) {
+            continue;
+        }
         emit_key(emit, schema_key(option));
         if (option->type != SCHEMA_ANY) {
             json_schema_option(emit, option, may_be_null);
-        } else if (any == NULL || !any(emit, level, schema_key(option))) {
+        } else {
             emit_bool(emit, true);
         }
     }
@@ -314,26 +389,67 @@ json_schema_object(struct emit *emit, const struct weir_options *options, const 
         /* In layers of a handler's options nothing is: another layer may give it. */
         emit_required(emit, options);
     }
-    emit_key(emit, "patternProperties");
-    emit_object_begin(emit);
-    emit_member_bool(emit, "^x-", true);
-    if (rest != NULL) {
-        emit_key(emit, key_pattern(rest->keys));
-        emit_map_values(emit, rest);
-    }
+    emit_map_members(emit, rest);
     emit_object_end(emit);
-    emit_member_bool(emit, "additionalProperties", false);
+}
+
+static void
+emit_number_definition(struct emit *emit, const char *name, const char *message,
+        void (*pattern)(struct emit *, uint64_t, uint64_t))
+{
+    emit_key(emit, name);
+    emit_object_begin(emit);
+    emit_member_string(emit, "type", "string");
+    emit_key(emit, "pattern");
+    pattern(emit, 1, UINT64_MAX - 1);
+    emit_member_string(emit, "patternErrorMessage", message);
+    emit_object_end(emit);
+}
+
+static void
+emit_text_definition(struct emit *emit, const char *name, const char *message,
+        void (*pattern)(struct emit *))
+{
+    emit_key(emit, name);
+    emit_object_begin(emit);
+    emit_member_string(emit, "type", "string");
+    emit_key(emit, "pattern");
+    pattern(emit);
+    emit_member_string(emit, "patternErrorMessage", message);
     emit_object_end(emit);
 }
 
 void
-json_schema_defs(struct emit *emit)
+json_schema_defs(struct emit *emit, const struct template_extras *extras)
 {
     emit_key(emit, "expanded");
     emit_object_begin(emit);
     emit_member_string(emit, "description",
             "Text from the environment or a file, read as the option's type");
     emit_member_string(emit, "type", "string");
-    emit_member_string(emit, "pattern", "\\$\\{env:|^\\$file:");
+    emit_member_string(emit, "pattern", JSON_PATTERN_EXPANDED);
+    emit_object_end(emit);
+    emit_number_definition(emit, "size", "a size such as \"64k\": b, k, m, g or t",
+            json_pattern_size);
+    emit_number_definition(emit, "duration",
+            "a duration such as \"30s\": ns, us, ms, s, m, h, d or w", json_pattern_duration);
+    emit_text_definition(emit, "rate", "a rate such as \"10/s\": per s, m, h or d",
+            json_pattern_rate);
+    emit_text_definition(emit, "network", "an address, with /bits for a block",
+            json_pattern_network);
+    for (size_t i = 0; i < TEMPLATES; i++) {
+        emit_key(emit, templates[i].definition);
+        emit_object_begin(emit);
+        emit_member_string(emit, "type", "string");
+        emit_key(emit, "pattern");
+        json_pattern_template(emit, templates[i].context, extras);
+        emit_member_string(emit, "patternErrorMessage",
+                "an unknown {variable}, or a character that cannot stand here");
+        emit_object_end(emit);
+    }
+    emit_key(emit, "variable");
+    emit_object_begin(emit);
+    emit_key(emit, "pattern");
+    json_pattern_variable(emit, extras);
     emit_object_end(emit);
 }

@@ -6,19 +6,24 @@
 #include <weir/option.h>
 
 #include "config/emit.h"
+#include "config/template.h"
 
-/* The schema of an object of these options. `level` names the table for `any`, which writes the
- * schema of a SCHEMA_ANY key (NULL: anything goes there); a key it does not write is `true`.
+/* Writes the member `key` of the properties of `level`, or leaves it out, and answers true;
+ * false: the key is the table's to write. */
+typedef bool json_schema_key_fn(struct emit *emit, const char *level, const char *key);
+
+/* The schema of an object of these options. `level` names the table for `own` (may be NULL),
+ * which is asked about each key first; a SCHEMA_ANY key that it leaves to the table is `true`.
  * With `may_be_null` every key also takes null, as layers do. */
-typedef bool json_schema_any_fn(struct emit *emit, const char *level, const char *key);
-
 void json_schema_object(struct emit *emit, const struct weir_options *options,
-        const char *level, json_schema_any_fn *any, bool may_be_null);
+        const char *level, json_schema_key_fn *own, bool may_be_null);
 
 /* The schema of one option's value. */
 void json_schema_option(struct emit *emit, const struct weir_option *option, bool may_be_null);
 
-/* A member "expanded" of "$defs", which the others refer to: strings with `${env:...}`. */
-void json_schema_defs(struct emit *emit);
+/* Members of "$defs" that the others refer to: "expanded" (strings with `${env:...}`), sizes,
+ * durations, rates, networks, templates and the names of variables, those of modules (`extras`)
+ * among them. */
+void json_schema_defs(struct emit *emit, const struct template_extras *extras);
 
 #endif

@@ -658,10 +658,15 @@ schema_read_map(struct schema *schema, const struct weir_option *option,
     for (uint32_t i = 0; i < object->count; i++) {
         struct weir_str key = object->members[i].key;
         const struct config_value *value = object->members[i].value;
-        if ((options != NULL && !is_rest(options, key)) || value->kind == CONFIG_NULL) {
+        if (options != NULL && !is_rest(options, key)) {
             continue;
         }
         bool is_list = value->kind == CONFIG_LIST;
+        if (value->kind == CONFIG_NULL || (is_list && value->count == 0)) {
+            struct weir_map_entry unused; /* its key says what is taken out */
+            ok = read_map_key(schema, option, key, value, &unused) && ok;
+            continue;
+        }
         for (uint32_t j = 0; j < (is_list ? value->count : 1); j++) {
             struct weir_map_entry *entry = &items[count];
             bool entry_ok = read_map_key(schema, option, key, value, entry) &&

@@ -150,13 +150,13 @@ parse_variable(struct arena *arena, struct weir_str text, size_t open,
     return piece->text.ptr == NULL ? -ENOMEM : 0;
 }
 
-/* What can never be part of a field's value (RFC 9110 section 5.5), a target, a path or a line.
- */
+/* What can never be part of a field's value (RFC 9110 section 5.5), a target, a path or a line,
+ * from `start` to `end`: between two variables. */
 static int
-check_literals(struct weir_str text, enum weir_context context,
+check_literal(struct weir_str text, size_t start, size_t end, enum weir_context context,
         struct template_mistake *mistake)
 {
-    for (size_t i = 0; i < text.len; i++) {
+    for (size_t i = start; i < end; i++) {
         unsigned char c = (unsigned char)text.ptr[i];
         bool is_line = c == '\r' || c == '\n' || c == '\0';
         bool is_control = (c < 0x20 && c != '\t') || c == 0x7f;
@@ -175,10 +175,6 @@ template_parse(struct arena *arena, struct weir_str text, enum weir_context cont
         const struct template_extras *extras, const struct weir_template **out,
         struct template_mistake *mistake)
 {
-    int r = check_literals(text, context, mistake);
-    if (r < 0) {
-        return r;
-    }
     struct weir_template *made = arena_zalloc(arena, sizeof(*made));
     struct template_piece *pieces = arena_array(arena, most_pieces(text), sizeof(*pieces));
     if (made == NULL || pieces == NULL) {
@@ -202,6 +198,10 @@ template_parse(struct arena *arena, struct weir_str text, enum weir_context cont
         }
         /* Up to here, and of two braces the first. */
         size_t end = i + is_double;
+        int r = check_literal(text, start, end, context, mistake);
+        if (r < 0) {
+            return r;
+        }
         if (end > start) {
             pieces[made->count++] = (struct template_piece){ TEMPLATE_LITERAL,
                 weir_str_make(text.ptr + start, end - start), NULL };

@@ -9,12 +9,7 @@
 #include "base/clock.h"
 #include "base/num.h"
 
-struct unit {
-    const char *name;
-    uint64_t factor;
-};
-
-static const struct unit durations[] = {
+static const struct units_unit durations[] = {
     { "w", 604800 * NS_PER_S },
     { "d", 86400 * NS_PER_S },
     { "h", 3600 * NS_PER_S },
@@ -25,7 +20,7 @@ static const struct unit durations[] = {
     { "ns", 1 },
 };
 
-static const struct unit sizes[] = {
+static const struct units_unit sizes[] = {
     { "t", UINT64_C(1) << 40 },
     { "g", UINT64_C(1) << 30 },
     { "m", UINT64_C(1) << 20 },
@@ -34,6 +29,9 @@ static const struct unit sizes[] = {
 };
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+
+const struct units_table units_durations = { durations, COUNT_OF(durations) };
+const struct units_table units_sizes = { sizes, COUNT_OF(sizes) };
 
 static size_t
 digits_at_front(struct weir_str text)
@@ -46,7 +44,7 @@ digits_at_front(struct weir_str text)
 }
 
 static int
-parse_with_unit(struct weir_str text, const struct unit *units, size_t units_count,
+parse_with_unit(struct weir_str text, const struct units_unit *units, size_t units_count,
         uint64_t *out)
 {
     size_t digits = digits_at_front(text);
@@ -141,6 +139,9 @@ units_parse_status(struct weir_str text, struct weir_status *out)
         if (r < 0) {
             return r;
         }
+        if (text.ptr[0] == '0' && text.len > 1) {
+            return -EINVAL; /* three digits: 0404 is a slip */
+        }
         last = first;
     }
     if (first < 100 || last < first) {
@@ -211,7 +212,7 @@ units_format_network(const struct weir_network *network, char dst[UNITS_NETWORK_
 }
 
 static void
-format_with_unit(uint64_t value, const struct unit *units, size_t units_count,
+format_with_unit(uint64_t value, const struct units_unit *units, size_t units_count,
         char dst[UNITS_TEXT_BYTES])
 {
     size_t i = 0;

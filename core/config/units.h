@@ -6,6 +6,17 @@
 
 #include <weir/option.h>
 
+/* The units there are, the largest first. Those of sizes are read in either case. */
+struct units_unit {
+    const char *name;
+    uint64_t factor;
+};
+struct units_table {
+    const struct units_unit *items;
+    size_t count;
+};
+extern const struct units_table units_durations, units_sizes;
+
 /* All: 0 and *out; -EINVAL malformed; -EDOM a number without unit; -ERANGE does not fit. */
 
 /* "250ms": ns us ms s m h d w. */

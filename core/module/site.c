@@ -108,8 +108,10 @@ check_pool(struct builder *builder, const struct config_value *where,
         const struct site_pool *pool)
 {
     const struct config_value *max = config_find_name(where, "max");
-    bool is_zero = max != NULL && pool->max == 0 &&
-            (max->kind != CONFIG_INTEGER || max->integer == 0); /* else it was refused */
+    bool is_zero = max != NULL && /* anything else that became zero was refused */
+            (max->kind == CONFIG_INTEGER ? max->integer == 0
+                                         : max->kind == CONFIG_STRING && max->is_expanded &&
+                                    weir_str_eq(max->string, WEIR_STR("0")));
     if (is_zero) {
         struct diagnostic *d = config_mistake(builder->schema.diagnostics, DIAGNOSTIC_ZERO, max,
                 "\"max\" cannot be zero");
