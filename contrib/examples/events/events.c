@@ -93,7 +93,7 @@ leave(struct subscriber *subscriber)
 /* To all of them, and never waiting for one: a client that has not made room for the last
  * events is let go. Its stream ends, within an event perhaps, which it then drops as the
  * protocol says, and it comes again. */
-static void
+static WEIR_ON_THREAD void
 write_to_all(struct hub *hub, struct weir_str event)
 {
     struct subscriber *next;
@@ -119,7 +119,7 @@ later(struct timespec time, uint64_t ns)
     return time;
 }
 
-static void *
+static WEIR_ON_THREAD void *
 write_events(void *context)
 {
     struct hub *hub = context;

@@ -61,7 +61,7 @@ close_list(struct reader *reader)
 
 /* Before a thread's first question. When it fails, that question is answered with WEIR_BUSY,
  * the log says why, and the next one's thread tries again. */
-static int
+static WEIR_ON_THREAD int
 thread_start(struct weir_worker *worker, void **state)
 {
     const struct lookup_options *own = weir_worker_options(worker);
@@ -80,7 +80,7 @@ thread_start(struct weir_worker *worker, void **state)
 }
 
 /* Before the thread ends. */
-static void
+static WEIR_ON_THREAD void
 thread_stop(struct weir_worker *worker, void *state)
 {
     (void)worker;
@@ -125,7 +125,7 @@ struct question {
     int error;      /* why there is none; 0: there is one */
 };
 
-static void
+static WEIR_ON_THREAD void
 run(void *data, void *thread_state)
 {
     struct question *question = data;

@@ -33,7 +33,7 @@ struct work {
     char line[200];
 };
 
-static void
+static WEIR_ON_THREAD void
 run(void *data, void *thread_state)
 {
     (void)thread_state; /* it keeps nothing there */
