@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* F15 to F21 of the feature list, on real threads. Nothing here sleeps: jobs wait at gates that
- * the test opens, and the loop turns until what must come has come. */
+/* F15 to F21 of the feature list, on real threads. Nothing here sleeps or spins: jobs wait at
+ * gates that the test opens, threads say when they end, and the loop turns until what must come
+ * has come. */
 #include "event/pool.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -35,9 +35,29 @@ static struct job jobs[JOBS];
 static sem_t begun, gate;
 static int dones;
 
+/* Posted at the very end of a thread that called tell_end(), be it detached or never begun. */
+static sem_t ended;
+static pthread_key_t ending;
+
+static void
+on_thread_end(void *nothing)
+{
+    (void)nothing;
+    sem_post(&ended);
+}
+
+static void
+tell_end(void)
+{
+    static char something;
+    ck_assert_int_eq(pthread_setspecific(ending, &something), 0);
+}
+
 static void
 setup(void)
 {
+    sem_init(&ended, 0, 0);
+    ck_assert_int_eq(pthread_key_create(&ending, on_thread_end), 0);
     ck_assert_int_eq(loop_new(NULL, &loop), 0);
     ck_assert_int_eq(mailbox_new(loop, &mailbox), 0);
     sem_init(&begun, 0, 0);
@@ -51,6 +71,7 @@ teardown(void)
 {
     mailbox_free(mailbox);
     loop_free(loop);
+    pthread_key_delete(ending);
 }
 
 static void
@@ -281,8 +302,8 @@ START_TEST(returns_a_task_that_grew_too_old_while_all_threads_were_busy)
     loop_turn(loop, false);
     manual_clock_advance_ns(&manual, 11 * NS_PER_S);
     release(1);
-    while (pool_figures(pool).expired < 3) {
-    }
+    ck_assert(pool_stop(pool, CLOCK_NEVER)); /* waits for the thread, and does not turn */
+    ck_assert_uint_eq(pool_figures(pool).expired, 3);
     turn_until_done(4);
     ck_assert_int_eq(jobs[0].outcome, POOL_RAN);
     ck_assert_int_eq(jobs[3].outcome, POOL_EXPIRED);
@@ -347,12 +368,14 @@ END_TEST
 /* F18: 1,000 random operations; threads above the minimum leave the moment they are idle. */
 START_TEST(stays_within_its_bounds_under_random_growing_and_shrinking)
 {
+    sem_init(&stopped, 0, 0);
     struct pool_settings settings = { .name = "random",
         .threads_min = 3,
         .threads_max = 12,
         .queue_max = 200,
         .queue_timeout_ns = CLOCK_NEVER,
-        .idle_timeout_ns = 0 };
+        .idle_timeout_ns = 0,
+        .thread_stop = note_stop };
     struct pool *pool;
     ck_assert_int_eq(pool_new(&settings, &pool), 0);
     unsigned state = 7;
@@ -382,15 +405,14 @@ START_TEST(stays_within_its_bounds_under_random_growing_and_shrinking)
     }
     release(held);
     turn_until_done(submitted);
-    for (int i = 0; i < 5; i++) {
-        submit(pool, &jobs[i], true);
+    while (sem_trywait(&begun) == 0) { /* those until now */
     }
-    loop_turn(loop, false);
-    while (pool_figures(pool).threads < 5) { /* it grows when its threads get to it */
-    }
+    occupy(pool, 0, 5);
+    ck_assert_int_ge(pool_figures(pool).threads, 5);
     release(5);
     turn_until_done(submitted + 5);
     while (pool_figures(pool).threads > 3) {
+        sem_take(&stopped); /* whoever leaves is counted out, then stops */
     }
     pool_end(pool);
 }
@@ -473,26 +495,11 @@ START_TEST(keeps_its_size_through_10000_failing_tasks)
 }
 END_TEST
 
-/* Whether the process has a thread of this name: the kernel's word on who is still there. */
-static bool
-has_thread(const char *name)
+static void
+run_straggler(struct pool_task *task, void *state)
 {
-    DIR *tasks = opendir("/proc/self/task");
-    ck_assert_ptr_nonnull(tasks);
-    bool found = false;
-    for (struct dirent *entry; (entry = readdir(tasks)) != NULL;) {
-        char path[300], text[32] = "";
-        snprintf(path, sizeof(path), "/proc/self/task/%s/comm", entry->d_name);
-        FILE *file = fopen(path, "re");
-        if (file != NULL) {
-            found = found ||
-                    (fgets(text, sizeof(text), file) != NULL &&
-                            strncmp(text, name, strlen(name)) == 0);
-            fclose(file);
-        }
-    }
-    closedir(tasks);
-    return found;
+    tell_end();
+    run_job(task, state);
 }
 
 /* F21; loop test: whether the straggler returns before or after pool_free(). */
@@ -500,8 +507,10 @@ START_TEST(stops_at_its_deadline_although_a_task_never_returns)
 {
     bool returns_before_free = _i == 1;
     struct pool *pool = pool_of(1, 1, 10);
-    occupy(pool, 0, 1);
-    ck_assert(has_thread("test-0"));
+    submit(pool, &jobs[0], true);
+    jobs[0].task.run = run_straggler;
+    loop_turn(loop, false);
+    sem_take(&begun);
     for (int i = 1; i <= 3; i++) {
         submit(pool, &jobs[i], false);
     }
@@ -535,8 +544,7 @@ START_TEST(stops_at_its_deadline_although_a_task_never_returns)
     if (!returns_before_free) {
         release(1); /* it touches neither task nor mailbox any more */
     }
-    while (has_thread("test-0")) {
-    }
+    sem_take(&ended);
     ck_assert_int_eq(jobs[0].dones, returns_before_free ? 1 : 0);
 }
 END_TEST
@@ -599,6 +607,7 @@ start_counted(void *context, void **state)
     ck_assert_ptr_eq(context, &starts);
     if (atomic_load(&start_failures) > 0) {
         atomic_fetch_sub(&start_failures, 1);
+        tell_end();
         return -EAGAIN;
     }
     atomic_fetch_add(&starts, 1);
@@ -709,8 +718,8 @@ START_TEST(leaves_tasks_to_the_other_threads_when_one_cannot_be_started)
     atomic_store(&start_failures, 1);
     submit(pool, &jobs[1], false); /* its own thread fails to start */
     loop_turn(loop, false);
-    while (pool_figures(pool).threads > 1) {
-    }
+    sem_take(&ended);
+    ck_assert_int_eq(pool_figures(pool).threads, 1);
     ck_assert_uint_eq(pool_figures(pool).queued, 1);
     release(1);
     turn_until_done(2);
