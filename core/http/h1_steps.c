@@ -192,7 +192,8 @@ cut_exchange(struct turn *turn)
 {
     struct h1_conn *conn = turn->conn;
     struct weir_request *request = h1_take_request(conn);
-    conn->must_linger |= !request->in.ended || turn->input.len > 0 || h1_may_hold_more(turn);
+    conn->must_linger |= !request->in.ended || turn->input.len > 0 || h1_may_hold_more(turn) ||
+            request->head.keep_alive; /* it may be sending more, as in end_exchange() */
     conn->is_cut = conn->is_last = true;
     if (conn->close_reason == H1_OPEN) {
         conn->close_reason = H1_CLOSE_BROKEN;

@@ -212,6 +212,22 @@ START_TEST(shows_that_an_answer_is_not_whole)
 }
 END_TEST
 
+/* A client that goes on sending meanwhile loses nothing of it to a reset. */
+START_TEST(lingers_behind_an_answer_that_is_not_whole)
+{
+    struct rig *rig = new_rig();
+    rig_connect(rig);
+    rig_send(rig, WEIR_STR("GET /short HTTP/1.1\r\nHost: a\r\n\r\n"));
+    ck_assert(rig->stream.is_shut_down && !rig->stream.is_closed);
+    rig_send(rig, WEIR_STR(GET));
+    memory_stream_end(&rig->stream);
+    rig_settle(rig);
+    ck_assert(rig->stream.is_closed && !rig->stream.was_reset);
+    ck_assert_uint_eq(rig->ended[REQUEST_END_ANSWER_SHORT], 1);
+    rig_fini(rig);
+}
+END_TEST
+
 static enum weir_verdict
 fail_later(struct weir_request *request, const void *conf)
 {
@@ -327,6 +343,7 @@ add_tests(TCase *tests)
     tcase_add_loop_test(tests, frees_everything_when_reset_at_any_byte, 0, ROWS(exchanges));
     tcase_add_loop_test(tests, notices_a_reset_by_reading_or_writing, 0, ROWS(exchanges));
     tcase_add_test(tests, shows_that_an_answer_is_not_whole);
+    tcase_add_test(tests, lingers_behind_an_answer_that_is_not_whole);
     tcase_add_loop_test(tests, sends_a_file_and_ends_when_it_was_cut_short, 0, 5);
     tcase_add_loop_test(tests, resets_where_an_end_would_look_whole, 0, 2);
 }
