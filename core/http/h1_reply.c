@@ -70,6 +70,10 @@ put_framing(char *at, const struct weir_request *request, enum h1_framing framin
     bool has_length = framing == H1_LENGTH ||
             (framing == H1_NO_BODY && request_sent_method(request) == METHOD_HEAD &&
                     reply->status != 204 && reply->status != 304 && length != LENGTH_UNKNOWN);
+    if (framing == H1_NO_BODY && reply->status == 205) {
+        length = 0; /* which a client does not know of itself */
+        has_length = true;
+    }
     if (has_length) {
         at = PUT(at, "Content-Length: ");
         at += num_format_u64(at, length);
@@ -102,7 +106,8 @@ write_head(char *memory, const struct weir_request *request, enum h1_framing fra
 {
     const struct reply *reply = &request->reply;
     struct engine *engine = request->engine;
-    bool has_date = false, has_server = engine->server_name.len == 0;
+    bool has_date = reply->hides_date;
+    bool has_server = engine->server_name.len == 0 || reply->hides_server;
     for (uint32_t i = 0; i < reply->field_count; i++) {
         has_date |= reply->fields[i].id == FIELD_DATE;
         has_server |= reply->fields[i].id == FIELD_SERVER;

@@ -47,6 +47,7 @@ clear(struct weir_request *request)
     reply->field_count = 0;
     reply->ended = reply->close = reply->is_broken = reply->was_invalid = false;
     reply->is_representation = reply->hides_length = reply->is_own = reply->was_own = false;
+    reply->hides_date = reply->hides_server = false;
     reply->length_bytes = LENGTH_UNKNOWN;
     reply->written_bytes = 0;
     reply->trailers = weir_str_make(NULL, 0);
@@ -177,6 +178,8 @@ weir_reply_remove(struct weir_request *request, struct weir_str name)
         reply->length_bytes = LENGTH_UNKNOWN;
         removed++;
     }
+    reply->hides_date |= id == FIELD_DATE;
+    reply->hides_server |= id == FIELD_SERVER;
     return removed;
 }
 
@@ -581,8 +584,9 @@ weir_reply_error(struct weir_request *request, unsigned status)
 bool
 reply_is_bodiless(const struct weir_request *request)
 {
-    return request_sent_method(request) == METHOD_HEAD || request->reply.status == 204 ||
-            request->reply.status == 304;
+    unsigned status = request->reply.status;
+    return request_sent_method(request) == METHOD_HEAD || status == 204 || status == 304 ||
+            status == 205; /* RFC 9110 section 15.3.6 */
 }
 
 void

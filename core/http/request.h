@@ -111,6 +111,8 @@ struct reply {
     bool had_hop;           /* a field that is the server's was dropped */
     bool was_over;          /* the transport cut what exceeded the declared length */
     bool hides_length;      /* HEAD: a GET would be filtered, so its length is unknown */
+    bool hides_date;        /* removed: the server adds none */
+    bool hides_server;      /* likewise */
     bool is_own;            /* the body is write_error_body()'s */
     bool was_own;           /* or was, until a page was put in its place: weir_reply_code() */
     bool is_representation; /* http/representation.h settles conditions and ranges */

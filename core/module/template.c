@@ -168,7 +168,7 @@ value_of(struct weir_request *request, const struct template_piece *piece,
     case TEMPLATE_METHOD:
         return head_method(&request->head);
     case TEMPLATE_SCHEME:
-        return WEIR_STR("http"); /* until listeners speak TLS */
+        return weir_request_scheme(request);
     case TEMPLATE_PROTOCOL:
         return protocol_text(request);
     case TEMPLATE_HOST:

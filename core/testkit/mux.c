@@ -133,7 +133,7 @@ step_head(struct mux_stream *stream)
     struct reply *reply = &stream->request->reply;
     bool is_bodiless = reply_is_bodiless(stream->request);
     bool ends = is_bodiless || (reply_is_ended(reply) && reply->wire->bytes == 0);
-    stream->length_bytes = reply_known_length(stream->request);
+    stream->length_bytes = reply->status == 205 ? 0 : reply_known_length(stream->request);
     struct buf text;
     buf_init(&text, PAYLOAD_MAX);
     int r = put_lines(&text, reply->status, reply);

@@ -82,6 +82,7 @@ ROWS = [
         seen(200, b"hello", Connection="keep-alive")),
     row("HEAD has the length of GET and no body (F47)", get("/hello", method="HEAD"), seen(200, framing="none", Content_Length="5")),
     row("204 has neither (RFC 9110 8.6)", get("/nothing"), seen(204, framing="none", Content_Length=None)),
+    row("205 has none, and says so (RFC 9110 15.3.6)", get("/status/205"), seen(205, Content_Length="0")),
     row("304 has no body", get("/status/304"), seen(304, framing="none")),
     row("more than declared is cut (F49)", get("/over"), seen(200, b"12345", Connection="close"), end=CLOSED,
         says="the answer was longer than its Content-Length: cut"),

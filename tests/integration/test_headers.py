@@ -41,6 +41,15 @@ def test_the_request_id_is_passed_on_and_given_back(weir, raw):
     assert answer.field("x-request-id") == answer.body.decode()
 
 
+@pytest.mark.parametrize("how", ["whole", "bytes"])
+@pytest.mark.parametrize("data, status", [(get("/hello"), 200), (get("/none"), 404), (get(host=None), 400)])
+def test_the_server_s_own_can_be_removed(weir, raw, data, status, how):
+    """F45, F46: from refusals too."""
+    running = weir(edited({"response": {"remove": ["server", "date"]}}))
+    answer = raw(running).send(data, how).read()
+    assert (answer.status, answer.field("server"), answer.field("date")) == (status, None, None)
+
+
 @pytest.mark.parametrize("edits", [
     {"response": {"set": {"transfer-encoding": "chunked"}}}, {"request": {"set": {"content-length": "0"}}}])
 def test_what_frames_a_message_is_refused(weir, edits):

@@ -41,7 +41,8 @@ WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_reply_add(struct weir_request *request
 WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_reply_set(struct weir_request *request,
         struct weir_str name, struct weir_str value);
 
-/* Removes all fields of that name. Returns how many there were, or -EALREADY. */
+/* Removes all fields of that name. Returns how many there were, or -EALREADY. Date and Server,
+ * which the server adds to answers that have none, are left out then. */
 WEIR_API WEIR_LOOP int weir_reply_remove(struct weir_request *request, struct weir_str name);
 
 /* The first field of that name; .ptr is NULL when there is none. */

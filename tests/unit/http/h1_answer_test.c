@@ -70,6 +70,19 @@ static const struct {
     { "304 has no body", "GET /status/304 HTTP/1.1\r\nHost: a\r\n\r\n",
             "HTTP/1.1 304 Not Modified\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n",
             false },
+    { "205 has no body either (RFC 9110 15.3.6), and says so",
+            "GET /status/205 HTTP/1.1\r\nHost: a\r\n\r\n",
+            "HTTP/1.1 205 Reset Content\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            "Content-Length: 0\r\n\r\n",
+            false },
+    { "HEAD of it", "HEAD /status/205 HTTP/1.1\r\nHost: a\r\n\r\n",
+            "HTTP/1.1 205 Reset Content\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            "Content-Length: 0\r\n\r\n",
+            false },
+    { "HEAD of an error has its length", "HEAD /status/403 HTTP/1.1\r\nHost: a\r\n\r\n",
+            "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            "Content-Length: 14\r\n\r\n",
+            false },
     { "a length that is known by the time that the head leaves",
             "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx",
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", false },
