@@ -16,7 +16,7 @@
 #include "server/hint.h"
 
 struct sockets {
-    struct listening *first;
+    struct listening *first; /* oldest first: of several "any port" each stays whose it was */
 };
 
 struct sockets *
@@ -227,8 +227,11 @@ open_new(struct sockets *sockets, const struct plan_listener *planned, struct li
         close_all(listening);
         return explain(planned->address, -r);
     }
-    listening->next = sockets->first;
-    sockets->first = listening;
+    struct listening **link = &sockets->first;
+    while (*link != NULL) {
+        link = &(*link)->next;
+    }
+    *link = listening;
     *out = listening;
     return EXIT_OK;
 }

@@ -168,6 +168,15 @@ def test_a_short_drain_timeout_still_gives_a_kept_connection_its_notice(weir, ra
             return
 
 
+def test_ports_that_were_chosen_stay_with_their_servers(weir):
+    names = ["one", "two", "three"]
+    server = weir(site(servers=[{"name": name, "listen": "127.0.0.1:0", "routes": [route("/hello", name)]}
+                                for name in names]), listeners=3)
+    for _ in range(3):
+        assert [weir_raw.request(address, GET).body.decode() for address in server.addresses] == names
+        reload(server)
+
+
 def test_an_address_that_is_no_longer_wanted_is_given_up(weir, raw):
     server = weir(site(listen=["127.0.0.1:0", "127.0.0.1:0"]), listeners=2)
     first, second = server.addresses
