@@ -60,8 +60,6 @@ or_nowhere(metric_cell *cells)
 // clang-format off
 /* id, type, name, help, value */
 #define ENGINE_FIGURES(X)                                                                        \
-    X(COUNTER, "weir_connections_opened_total", "Connections that were accepted",                \
-            f->connections_opened)                                                               \
     X(GAUGE,   "weir_connections", "Open connections, idle ones included",                       \
             f->connections_opened - f->connections_closed)                                       \
     X(GAUGE,   "weir_connections_active", "Open connections with a request in hand",             \
@@ -93,7 +91,7 @@ struct figures {
     struct recent recent[RECENT];
     struct hook_figures *hooks; /* owned; NULL without memory */
     metric_cell *ends[REQUEST_END_STOPPED + 1];
-    metric_cell *closes[H1_CLOSE_COUNT];
+    metric_cell *opened, *closes[H1_CLOSE_COUNT];
     metric_cell *engine[ENGINE_FIGURES_COUNT];
 };
 
@@ -128,6 +126,9 @@ figures_new(struct metric_shard *shard)
         figures->engine[i] = or_nowhere(metric_series(shard, engine_series[i].type,
                 engine_series[i].name, engine_series[i].help, weir_str_make(NULL, 0)));
     }
+    figures->opened = or_nowhere(
+            metric_series(shard, WEIR_METRIC_COUNTER, "weir_connections_opened_total",
+                    "Connections that were accepted", weir_str_make(NULL, 0)));
     for (unsigned end = REQUEST_RUNS + 1; end <= REQUEST_END_STOPPED; end++) {
         figures->ends[end] = by_reason(shard, "weir_http_requests_ended_total",
                 "Requests that have ended, by how", request_end_label((enum request_end)end));
@@ -156,6 +157,14 @@ figures_begin(struct figures *figures, struct course_map *map)
     if (figures != NULL && figures->hooks != NULL) {
         map->hook_figures = figures->hooks;
         map->calls = hook_figures_calls(figures->hooks);
+    }
+}
+
+void
+figures_count_open(struct figures *figures)
+{
+    if (figures != NULL) {
+        metric_count(figures->opened);
     }
 }
 
@@ -287,7 +296,7 @@ of_pool(struct figures *figures, enum weir_metric_type type, const char *name, c
     X(GAUGE,   "weir_pool_threads_idle", "Threads of a pool that wait for work", f.idle)         \
     X(GAUGE,   "weir_pool_queue", "Work that waits for a thread", f.queued)                      \
     X(COUNTER, "weir_pool_submitted_total", "Work that a pool was given", f.submitted)           \
-    X(COUNTER, "weir_pool_ran_total", "Work that a pool did", f.ran)                             \
+    X(COUNTER, "weir_pool_ran_total", "Work that threads have begun", f.ran)                     \
     X(COUNTER, "weir_pool_rejected_total", "Work that found no room in the queue", f.rejected)   \
     X(COUNTER, "weir_pool_expired_total", "Work that waited for too long", f.expired)
 // clang-format on

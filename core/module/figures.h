@@ -19,7 +19,9 @@ void figures_free(struct figures *figures); /* NULL: nothing; the shard keeps wh
 /* From now on the loop whose map this is counts in them. */
 void figures_begin(struct figures *figures, struct course_map *map);
 
-/* A connection has ended, be it one that was never served. NULL: nothing. */
+/* A connection was accepted; it has ended, be it one that was never served. Counted at once, so
+ * that a worker which dies has not closed more than it opened. NULL: nothing. */
+void figures_count_open(struct figures *figures);
 void figures_count_close(struct figures *figures, enum h1_close reason);
 
 /* A request has ended, and its log hooks are about to be asked. NULL: nothing. */

@@ -75,6 +75,7 @@ on_accept(void *owner, int fd, const struct addr *peer)
 {
     struct entrance *entrance = ((struct door *)owner)->entrance;
     entrance->connections++;
+    figures_count_open(entrance->loop->counted);
     if (entrance->connections >= entrance->connections_max) {
         entrance->is_full = true;
         pause_doors(entrance, true);

@@ -150,10 +150,16 @@ START_TEST(active_connections_are_those_with_a_request)
 }
 END_TEST
 
-START_TEST(counts_connections_by_why_they_ended)
+START_TEST(counts_connections_at_once_and_by_why_they_ended)
 {
     struct counting counting;
     counting_init(&counting);
+    for (unsigned i = 1; i <= 3; i++) {
+        figures_count_open(counting.figures);
+        ck_assert_uint_eq(metric_rig_value(counting.master, "weir_connections_opened_total",
+                                  ""),
+                i);
+    }
     figures_count_close(counting.figures, H1_CLOSE_IDLE);
     figures_count_close(counting.figures, H1_CLOSE_IDLE);
     ck_assert_uint_eq(figure(&counting, "weir_connections_closed_total", "reason=\"idle\""), 2);
@@ -223,7 +229,7 @@ add_tests(TCase *tests)
     tcase_add_test(tests, counts_clients_that_leave_and_forgets_them);
     tcase_add_test(tests, tells_where_the_time_of_a_request_went);
     tcase_add_test(tests, active_connections_are_those_with_a_request);
-    tcase_add_test(tests, counts_connections_by_why_they_ended);
+    tcase_add_test(tests, counts_connections_at_once_and_by_why_they_ended);
     tcase_add_test(tests, no_client_makes_series_by_inventing_methods);
     tcase_add_test(tests, counts_many_requests_of_one_connection_and_survives_a_lack_of_memory);
     tcase_add_test(tests, tells_what_clients_take_of_memory_and_its_limit);
