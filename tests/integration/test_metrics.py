@@ -9,6 +9,7 @@ import signal
 import subprocess
 
 import pytest
+from weir_figures import Scrape
 from weir_process import eventually, process_tree
 from weir_site import get, route, server, site
 
@@ -34,14 +35,7 @@ def scrape(raw, weir):
 
 def value(text, name, **labels):
     """The sum of a series over all that have these labels."""
-    total = 0
-    for line in text.splitlines():
-        found = re.match(r"(\w+)(?:\{(.*)\})? ([0-9.]+)$", line)
-        if found and found.group(1) == name:
-            have = dict(re.findall(r'(\w+)="([^"]*)"', found.group(2) or ""))
-            if all(have.get(key) == str(wanted) for key, wanted in labels.items()):
-                total += float(found.group(3))
-    return total
+    return Scrape(text).value(name, **labels)
 
 
 def counts(raw, weir, **labels):

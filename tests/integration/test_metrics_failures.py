@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""After a load in which everything fails that can, with reloads, a crash and a kill among it, all gauges
+are back at zero, and counters equal what the clients counted (weir_figures says how that is meant)."""
+
+import os
+import signal
+
+import weir_failures
+import weir_figures
+from weir_process import descriptors, eventually, process_tree
+from weir_site import get
+
+# Sanitizers have handlers of their own; here they are told to let a process end as it would.
+PLAIN = {f"{name}_OPTIONS": os.environ.get(f"{name}_OPTIONS", "") + ":handle_segv=0:handle_abort=0"
+         for name in ("ASAN", "TSAN")}
+
+
+class Measured:
+    """The site, its clients' count and its own."""
+
+    def __init__(self, weir, folder):
+        self.site = weir_failures.Site(folder)
+        self.running = weir(self.site.document(), listeners=3, env=PLAIN)
+        self.running.expect_error("module failing, hook content.*failed")
+        self.running.expect_error("GET /(short|torn): the answer could not be finished")
+        self.running.expect_error("workers.temp_size, or a quota, is used up: 507")
+        self.site.started(self.running)
+        self.tally = weir_figures.Tally()
+        self.figures = weir_figures.Figures(self.site.address, self.tally)
+        self.generation = 1
+        self.lost_work = 0
+
+    def load(self, meanwhile=None):
+        weir_failures.load(self.site, self.tally, meanwhile)
+
+    def reload(self):
+        self.generation += 1
+        self.running.signal(signal.SIGHUP)
+        self.running.wait_for_line(f"generation {self.generation} serves", 20)
+
+    def workers(self):
+        return [pid for pid in process_tree(self.running.pid) if pid != self.running.pid]
+
+    def check(self):
+        """Server and clients agree, and nothing is left."""
+        self.figures.agree(self.pool_and_module)
+        scrape = self.figures.at_rest()
+        # What requests and connections had is kept for others: a few blocks of each that were there at once.
+        assert scrape.value("weir_memory_bytes") < 1 << 20
+
+    def work(self):
+        """All that the pool `held` was ever given."""
+        crowd = sum(self.tally.seen("crowded/*", code) for code in (503, 504))
+        return crowd + self.tally.seen("hold", 200) + self.lost_work
+
+    def pool_and_module(self, scrape):
+        given, ran, rejected, expired = (scrape.value(f"weir_pool_{what}_total", pool="held")
+                                         for what in ("submitted", "ran", "rejected", "expired"))
+        failed = scrape.value("weir_hook_calls_total", module="failing", hook="content", verdict="failed")
+        return [("work given", given, self.work()),
+                ("work that was begun, a killed worker's too", ran, given - rejected - expired),
+                ("work without room", rejected, self.tally.seen("crowded/*", 503)),
+                ("work that waited for too long", 0 < expired < self.tally.seen("crowded/*", 504), True),
+                ("failed calls", failed, self.tally.seen("fail", 500) + self.tally.seen("torn", 200)),
+                ("bodies without room", scrape.value("weir_body_file_failures_total"),
+                 self.tally.seen("huge", 507))]
+
+    def lose_worker(self, end):
+        """`end` ends a worker while requests of every kind are under way."""
+        under_way = weir_failures.UnderWay(self.site, self.tally)
+
+        def has_begun():
+            scrape = self.figures.scrape()
+            return (scrape.value("weir_http_requests_in_flight") == under_way.waiting + 1 and
+                    scrape.value("weir_connections") == len(under_way.clients) + 1 and
+                    scrape.value("weir_pool_submitted_total", pool="held") == self.work() + 1 and
+                    scrape.value("weir_pool_threads_busy", pool="held") == 1)
+
+        assert eventually(has_begun), self.figures.scrape().gauges()
+        end()
+        lost = under_way.finish()
+        assert lost
+        self.lost_work += lost.count("held")
+
+    def kill(self):
+        victim = max(self.workers(), key=lambda pid: sum(
+            name.startswith("socket:") for name in descriptors(pid).values()))
+        self.running.expect_error(f"process {victim}\\) killed by SIGKILL.*it is replaced")
+        os.kill(victim, signal.SIGKILL)
+        self.running.wait_for_line(f"process {victim}.*it is replaced")
+
+    def crash(self):
+        self.running.expect_error("in module failing, hook content.*it is replaced")
+        connection = self.tally.connect(self.site.address)
+        connection.send(get("/crash"))
+        self.running.wait_for_line("killed by SIGABRT.* in module failing, hook content.*it is replaced")
+        connection.close()
+
+
+def test_server_and_clients_agree_and_nothing_is_left(weir, tmp_path):
+    measured = Measured(weir, tmp_path)
+    measured.load()
+    measured.check()
+    measured.load(meanwhile=measured.reload)
+    measured.check()
+    measured.lose_worker(measured.kill)
+    measured.check()
+    measured.load(meanwhile=measured.reload)
+    measured.lose_worker(measured.crash)
+    measured.check()
+    measured.load(meanwhile=measured.reload)
+    measured.check()
+    scrape = measured.figures.scrape()
+    assert scrape.by("weir_worker_deaths_total", "module") == {("",): 1, ("failing",): 1}
+    assert scrape.by("weir_workers", "state") == {("serving",): 2}
+    assert scrape.value("weir_generation") == 4
