@@ -245,6 +245,14 @@ life_live(struct life *life)
 /* ---- the way down ------------------------------------------------------------------------ */
 
 void
+life_end(struct life *life, enum weir_ending how)
+{
+    if (how > atomic_load_explicit(&life->ending, memory_order_relaxed)) {
+        atomic_store_explicit(&life->ending, how, memory_order_relaxed);
+    }
+}
+
+void
 life_loop_drain(struct life_loop *loop)
 {
     for (size_t i = 0; !loop->is_draining && i < loop->life->count; i++) {
@@ -339,6 +347,12 @@ unsigned
 weir_worker_loops(const struct weir_worker *worker)
 {
     return worker->life->loop_count;
+}
+
+enum weir_ending
+weir_worker_ending(const struct weir_worker *worker)
+{
+    return atomic_load_explicit(&worker->life->ending, memory_order_relaxed);
 }
 
 void

@@ -55,6 +55,10 @@ WEIR_MUST_USE int life_start(struct life *life, struct diagnostics *diagnostics)
 /* The same for loop_start. Thread: the loop's, while nobody else uses `diagnostics`. */
 WEIR_MUST_USE int life_loop_start(struct life_loop *loop, struct diagnostics *diagnostics);
 
+/* What weir_worker_ending() says from now on; less than it said: nothing. Before life_drain().
+ */
+void life_end(struct life *life, enum weir_ending how);
+
 /* Calls `live`, and `drain` if that was called, when the timers of the first loop have ended.
  * Again: nothing. */
 void life_live(struct life *life);

@@ -44,6 +44,7 @@ struct life {
     struct weir_worker *workers;
     unsigned loop_count;
     bool is_live, is_draining;
+    _Atomic(enum weir_ending) ending; /* any thread */
     struct life_loop loops[];
 };
 

@@ -133,6 +133,7 @@ worker_end(struct worker *worker, enum worker_order_kind how, uint64_t timeout_n
         return;
     }
     if (how == WORKER_ORDER_DRAIN) {
+        life_end(worker->life, is_stop ? WEIR_ENDS_WITH_SERVER : WEIR_ENDS_REPLACED);
         life_drain(worker->life);
     }
     order_all(worker,

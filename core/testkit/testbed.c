@@ -421,6 +421,7 @@ testbed_release(struct testbed *testbed)
 void
 testbed_drain(struct testbed *testbed)
 {
+    life_end(testbed->life, WEIR_ENDS_WITH_SERVER);
     life_drain(testbed->life);
     ports_drain(&testbed->map);
     engine_stop(&testbed->engine, false);

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from weir_process import descriptors, eventually
 from weir_site import get, route, server
+from weir_slow_file import SlowFile
 
 BUILD, SOURCE = Path(os.environ["WEIR_BUILDDIR"]), Path(os.environ["WEIR_SRCDIR"])
 TEXT = "Hello, Nobody! 0123\n" * 5000  # more than one run of a filter
@@ -88,42 +89,8 @@ def test_lookup_opens_its_file_once_for_each_thread(weir, raw, tmp_path):
     assert held.count(str(file)) == 1
 
 
-class Slow:
-    """A file that cannot be read to its end before let_go(): a FIFO."""
-
-    def __init__(self, path):
-        self.path = path
-        os.mkfifo(path)
-
-    def hold(self):
-        """As soon as somebody reads: a descriptor that keeps him."""
-        found = []
-
-        def is_read():
-            try:
-                found.append(os.open(self.path, os.O_WRONLY | os.O_NONBLOCK))
-            except OSError:
-                return False
-            return True
-
-        assert eventually(is_read)
-        return found[0]
-
-    def let_go(self, *connections):
-        """Ends whatever reads it until all connections have an answer."""
-
-        def has_answers():
-            try:
-                os.close(os.open(self.path, os.O_WRONLY | os.O_NONBLOCK))
-            except OSError:
-                pass  # nobody reads it now
-            return all(select.select([c.socket], [], [], 0)[0] for c in connections)
-
-        assert eventually(has_answers)
-
-
 def test_lookup_answers_in_time(weir, raw, tmp_path):
-    slow = Slow(tmp_path / "banned")
+    slow = SlowFile(tmp_path / "banned")
     running = looked_up(weir, slow.path, "50ms")
     answer = ask(raw, running)
     assert answer.status == 504 and answer.body == b"The list was not read in time.\n"
@@ -131,7 +98,7 @@ def test_lookup_answers_in_time(weir, raw, tmp_path):
 
 
 def test_lookup_answers_when_the_pool_is_busy(weir, raw, tmp_path):
-    slow = Slow(tmp_path / "banned")
+    slow = SlowFile(tmp_path / "banned")
     running = looked_up(weir, slow.path, "60s",
                         pools={"default": {"min": 1, "max": 1, "queue_size": 1}})
     first, others = raw(running).send(get("/")), [raw(running) for _ in range(2)]

@@ -10,7 +10,8 @@
  *     loop_start     on each loop, one loop after the other, before its first connection
  *     live           the worker is ready, and accepts connections from now on
  *     drain          it accepts no more; what was accepted is answered, for at most
- *                    workers.drain_timeout. Not called where a worker ends at once
+ *                    workers.drain_timeout. Not called where a worker ends at once;
+ *                    weir_worker_ending() tells why
  *     loop_stop      on each loop, when its last connection has ended and its last log hook has
  *                    run
  *     thread_start   on a thread of a pool, before its first job of the module: weir/offload.h
@@ -59,6 +60,16 @@ WEIR_API WEIR_ANY struct weir_loop *weir_worker_loop(const struct weir_worker *w
 
 /* How many event loops the worker has. Any thread. */
 WEIR_API WEIR_ANY unsigned weir_worker_loops(const struct weir_worker *worker);
+
+/* Whether the worker comes to its end, and who comes after it. */
+enum weir_ending {
+    WEIR_STAYS = 0,
+    WEIR_ENDS_REPLACED = 1,    /* it makes way, as after a reload: others accept in its place */
+    WEIR_ENDS_WITH_SERVER = 2, /* the server stops: nobody does */
+};
+
+/* Known before `drain`; it only ever grows. Any thread. */
+WEIR_API enum weir_ending weir_worker_ending(const struct weir_worker *worker);
 
 /* What the module keeps for the worker; NULL at first, and the module's to free. Set in
  * worker_start, read on any thread. */
