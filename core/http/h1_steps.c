@@ -162,19 +162,35 @@ h1_begin_exchange(struct h1_conn *conn)
     return STEP_AGAIN;
 }
 
-enum step_result
-h1_step_head(struct turn *turn)
+/* For a state that goes on with the client's next bytes alone: whether there are some; if not,
+ * what the step answers. */
+static bool
+has_input(struct turn *turn, enum step_result *result)
 {
     struct h1_conn *conn = turn->conn;
     switch (h1_fill(turn)) {
     case FILLED:
-        break;
+        return true;
     case FILL_NOTHING:
-        return STEP_WAIT;
+        *result = STEP_WAIT;
+        return false;
     case FILL_END:
-        return leave(conn, H1_CLOSE_CLIENT);
+        *result = leave(conn, H1_CLOSE_CLIENT);
+        return false;
     case FILL_BROKEN:
-        return h1_gone(conn, H1_CLOSE_CLIENT_RESET);
+        break;
+    }
+    *result = h1_gone(conn, H1_CLOSE_CLIENT_RESET);
+    return false;
+}
+
+enum step_result
+h1_step_head(struct turn *turn)
+{
+    struct h1_conn *conn = turn->conn;
+    enum step_result result;
+    if (!has_input(turn, &result)) {
+        return result;
     }
     struct weir_request *request = conn->request;
     size_t taken;
@@ -304,15 +320,9 @@ enum step_result
 h1_step_discard(struct turn *turn)
 {
     struct h1_conn *conn = turn->conn;
-    switch (h1_fill(turn)) {
-    case FILLED:
-        break;
-    case FILL_NOTHING:
-        return STEP_WAIT;
-    case FILL_END:
-        return leave(conn, H1_CLOSE_CLIENT);
-    case FILL_BROKEN:
-        return h1_gone(conn, H1_CLOSE_CLIENT_RESET);
+    enum step_result result;
+    if (!has_input(turn, &result)) {
+        return result;
     }
     size_t len = turn->input.len < conn->body_left_bytes ? turn->input.len
                                                          : (size_t)conn->body_left_bytes;
