@@ -272,15 +272,18 @@ put_spelling(struct expression *expression, struct weir_str spelling, const char
     }
 }
 
+/* `has_ended`: also those that are known only then. */
 static void
-put_variables(struct expression *expression, const struct template_extras *extras)
+put_variables(struct expression *expression, const struct template_extras *extras,
+        bool has_ended)
 {
     put(expression, "(?:");
     const char *name;
     bool is_first = true;
     for (size_t i = 0; (name = template_variable_name(i)) != NULL; i++) {
-        if (i + 1 == TEMPLATE_TLS_SNI || i + 1 == TEMPLATE_UPSTREAM_ADDRESS) {
-            continue; /* not in this build */
+        enum template_time time = template_time_of((enum template_variable)(i + 1));
+        if (time == TEMPLATE_NEVER || (time == TEMPLATE_ENDED && !has_ended)) {
+            continue;
         }
         put(expression, is_first ? "" : "|");
         put_spelling(expression, weir_str_from(name), argument_pattern(i + 1));
@@ -322,7 +325,7 @@ json_pattern_template(struct emit *emit, enum weir_context context,
     put(&expression, "^(?:[^{");
     put(&expression, refused_in(context));
     put(&expression, "]|\\{\\{|\\{");
-    put_variables(&expression, extras);
+    put_variables(&expression, extras, context == WEIR_CONTEXT_LOG);
     put(&expression, "\\})*$|" JSON_PATTERN_EXPANDED);
     finish(&expression, emit);
 }
@@ -333,7 +336,7 @@ json_pattern_variable(struct emit *emit, const struct template_extras *extras)
     struct expression expression;
     begin(&expression);
     put(&expression, "^");
-    put_variables(&expression, extras);
+    put_variables(&expression, extras, false);
     put(&expression, "$");
     finish(&expression, emit);
 }

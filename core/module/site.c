@@ -66,6 +66,7 @@ struct builder {
     struct site *site;
     struct schema schema;
     struct uses_builder uses;
+    struct template_check templates;
     struct layer defaults;
     struct gathering **gatherings; /* owned */
     size_t count, room;
@@ -743,16 +744,6 @@ route_name(struct builder *builder, const struct config_value *where)
 }
 
 static void
-check_templates(struct builder *builder, const struct site_server *server,
-        const struct site_route *route, const struct site_uses *uses)
-{
-    for (size_t i = 0; i < uses->count && !builder->schema.no_memory; i++) {
-        template_check_route(&builder->schema, server, route,
-                &uses->items[i].conf->handler->options, uses->items[i].merged);
-    }
-}
-
-static void
 build_route(struct builder *builder, const struct plan_route *plan, struct site_route *routes,
         uint32_t id, const struct site_server *server)
 {
@@ -777,9 +768,8 @@ build_route(struct builder *builder, const struct plan_route *plan, struct site_
     } else if (parent != NULL) {
         route->handle = parent->handle;
     }
-    check_templates(builder, server, route, &route->uses);
-    check_templates(builder, server, route, &route->handle);
-    template_check_match(&builder->schema, server, config_find_name(where, "match"));
+    template_check_route(&builder->templates, server, route);
+    template_check_match(&builder->templates, server, config_find_name(where, "match"));
 }
 
 static struct site_server *
@@ -806,6 +796,9 @@ build_server(struct builder *builder, const struct plan *plan, const struct laye
     uses_finish(&builder->uses, &server->uses);
     for (uint32_t id = 0; id < plan->routes_count && !builder->schema.no_memory; id++) {
         build_route(builder, &plan->routes[id], routes, id, server);
+    }
+    if (plan->routes_count == 0) {
+        template_check_route(&builder->templates, server, NULL);
     }
     return server;
 }
@@ -1121,6 +1114,9 @@ build(struct builder *builder)
         build_servers(builder);
     }
     if (!builder->schema.no_memory) {
+        template_check_finish(&builder->templates);
+    }
+    if (!builder->schema.no_memory) {
         finish_listeners(builder);
     }
     if (!builder->schema.no_memory) {
@@ -1141,6 +1137,7 @@ site_build(struct site *site, struct diagnostics *diagnostics, struct site **out
     map_init(&builder.by_address);
     map_init(&builder.by_name);
     uses_init(&builder.uses, &builder.schema);
+    template_check_init(&builder.templates, &builder.schema);
     build(&builder);
     for (size_t i = 0; i < builder.count; i++) {
         free(builder.gatherings[i]->members);
@@ -1149,6 +1146,7 @@ site_build(struct site *site, struct diagnostics *diagnostics, struct site **out
     map_fini(&builder.by_address);
     map_fini(&builder.by_name);
     uses_fini(&builder.uses);
+    template_check_fini(&builder.templates);
     if (builder.schema.no_memory || diagnostics_is_incomplete(diagnostics)) {
         site_free(site);
         return -ENOMEM;

@@ -7,13 +7,21 @@
 
 #include "config/template.h"
 
-/* More than the largest file makes of one template. */
-#define SCRATCH_MAX_BYTES ((size_t)512 << 20)
+/* A variable that only some routes have, in a template. */
+struct template_use_variable {
+    struct template_piece piece;
+    size_t has, lacks; /* routes; lacks: not those within which the template was written */
+    const struct site_route *lacking; /* the first that lacks it; NULL: the server alone does */
+};
 
+/* The templates of one use of a handler. */
 struct search {
+    struct template_check *check;
     struct schema *schema;
     const struct route_table *table;
-    const struct site_route *route;
+    const struct site_route *route; /* NULL: the server has none */
+    const struct site_uses *uses,
+            *handle; /* who may say something; handle NULL: nobody there */
 };
 
 static bool
@@ -27,8 +35,8 @@ is_within(const struct config_value *value, const struct config_value *where)
 
 /* At the place in the template where the variable is spelled, if it is found there. */
 static struct diagnostic *
-report(const struct search *search, const struct config_value *value, struct weir_str prefix,
-        struct weir_str name)
+report(struct schema *schema, const struct config_value *value, struct weir_str prefix,
+        struct weir_str name, const char *what)
 {
     struct config_value part = *value;
     char spelled[300];
@@ -46,15 +54,16 @@ report(const struct search *search, const struct config_value *value, struct wei
         part.place.offset += (uint32_t)(found - token.ptr);
         part.place.length = (uint32_t)len;
     }
-    return config_mistake(search->schema->diagnostics, DIAGNOSTIC_VARIABLE_UNKNOWN, &part,
-            "unknown variable \"%s\"", spelled);
+    return config_mistake(schema->diagnostics, DIAGNOSTIC_VARIABLE_UNKNOWN, &part, "%s \"%s\"",
+            what, spelled);
 }
 
 static void
 report_capture(const struct search *search, const struct config_value *value,
         struct weir_str name)
 {
-    struct diagnostic *d = report(search, value, WEIR_STR("path."), name);
+    struct diagnostic *d = report(search->schema, value, WEIR_STR("path."), name,
+            "unknown variable");
     diagnostic_note(d, "no pattern of this route names it");
     struct suggestion suggestion;
     suggestion_init(&suggestion, name);
@@ -75,44 +84,146 @@ has_handler(const struct site_uses *uses, const struct weir_handler *handler)
     return false;
 }
 
+static bool
+is_of_some_routes(const struct template_piece *piece)
+{
+    return piece->variable == TEMPLATE_CAPTURE || piece->variable == TEMPLATE_EXTRA;
+}
+
+/* Whether the variable has a meaning here. */
+static bool
+is_said(const struct search *search, const struct template_piece *piece)
+{
+    if (piece->variable == TEMPLATE_CAPTURE) {
+        return search->route != NULL &&
+                route_has_capture(search->table, search->route->id, piece->text);
+    }
+    return has_handler(search->uses, piece->extra->handler) ||
+            (search->handle != NULL && has_handler(search->handle, piece->extra->handler));
+}
+
 static void
-check_piece(const struct search *search, const struct template_piece *piece,
+report_missing(const struct search *search, const struct template_piece *piece,
         const struct config_value *value)
 {
-    const struct site_route *route = search->route;
-    if (piece->variable == TEMPLATE_CAPTURE &&
-            !route_has_capture(search->table, route->id, piece->text)) {
+    if (piece->variable == TEMPLATE_CAPTURE) {
         report_capture(search, value, piece->text);
+        return;
     }
-    if (piece->variable == TEMPLATE_EXTRA &&
-            !has_handler(&route->uses, piece->extra->handler) &&
-            !has_handler(&route->handle, piece->extra->handler)) {
-        struct diagnostic *d = report(search, value, piece->extra->spelling, piece->text);
-        diagnostic_note(d, "the handler \"%s\", which says it, is not in use here",
-                piece->extra->handler->name);
-        diagnostic_hint(d, "add \"%s\" to the route's \"use\"", piece->extra->handler->name);
+    const char *handler = piece->extra->handler->name;
+    struct diagnostic *d = report(search->schema, value, piece->extra->spelling, piece->text,
+            "unknown variable");
+    diagnostic_note(d, "the handler \"%s\", which says it, is not in use here", handler);
+    diagnostic_hint(d, "add \"%s\" to the route's \"use\"", handler);
+}
+
+static struct template_use *
+use_new(struct template_check *check, const struct weir_option *option,
+        const struct config_value *value)
+{
+    struct schema *schema = check->schema;
+    const struct weir_template *parsed;
+    struct template_mistake mistake;
+    struct template_use *use = schema_array(schema, 1, sizeof(*use));
+    int r = use == NULL ? -ENOMEM
+                        : template_parse(schema->arena, value->string, option->context,
+                                  &schema->extras, &parsed, &mistake);
+    schema->no_memory |= r == -ENOMEM;
+    if (use == NULL) {
+        return NULL;
     }
+    use->value = value;
+    size_t pieces = r == 0 ? parsed->count : 0; /* a malformed one was reported */
+    use->variables = schema_array(schema, pieces, sizeof(*use->variables));
+    for (size_t i = 0; use->variables != NULL && i < pieces; i++) {
+        if (is_of_some_routes(&parsed->pieces[i])) {
+            use->variables[use->count++].piece = parsed->pieces[i];
+        }
+    }
+    return use;
+}
+
+static struct template_use *
+find_use(struct template_check *check, const struct weir_option *option,
+        const struct config_value *value)
+{
+    char text[32];
+    int len = snprintf(text, sizeof(text), "%p", (const void *)value);
+    struct weir_str key = weir_str_make(text, (size_t)len);
+    struct template_use *use = map_find(&check->by_value, key);
+    if (use != NULL) {
+        return use;
+    }
+    use = use_new(check, option, value);
+    key = arena_copy(check->schema->arena, key);
+    if (use == NULL || key.ptr == NULL || map_set(&check->by_value, key, use) < 0) {
+        check->schema->no_memory = true;
+        return NULL;
+    }
+    *check->last = use;
+    check->last = &use->next;
+    return use;
 }
 
 static void
 check_template(const struct search *search, const struct weir_option *option,
         const struct config_value *value)
 {
-    struct arena scratch;
-    const struct weir_template *parsed;
-    struct template_mistake mistake;
-    if (value->kind != CONFIG_STRING || !is_within(value, search->route->where)) {
+    if (value->kind != CONFIG_STRING) {
         return;
     }
-    arena_init(&scratch, NULL, 0, SCRATCH_MAX_BYTES);
-    int r = template_parse(&scratch, value->string, option->context, &search->schema->extras,
-            &parsed, &mistake);
-    for (size_t i = 0; r == 0 && i < parsed->count; i++) {
-        check_piece(search, &parsed->pieces[i], value);
+    struct template_use *use = find_use(search->check, option, value);
+    for (size_t i = 0; use != NULL && i < use->count; i++) {
+        struct template_use_variable *variable = &use->variables[i];
+        if (is_said(search, &variable->piece)) {
+            variable->has++;
+        } else if (search->route != NULL && is_within(value, search->route->where)) {
+            report_missing(search, &variable->piece, value);
+        } else {
+            variable->lacking = variable->lacks == 0 ? search->route : variable->lacking;
+            variable->lacks++;
+        }
     }
-    /* A malformed one was reported when its layer was read. */
-    search->schema->no_memory |= r == -ENOMEM;
-    arena_reset(&scratch);
+}
+
+static void
+report_lacking(struct schema *schema, const struct config_value *value,
+        const struct template_use_variable *variable)
+{
+    const struct template_piece *piece = &variable->piece;
+    bool is_capture = piece->variable == TEMPLATE_CAPTURE;
+    bool is_nowhere = variable->has == 0;
+    struct diagnostic *d = report(schema, value,
+            is_capture ? WEIR_STR("path.") : piece->extra->spelling, piece->text,
+            is_nowhere ? "unknown variable" : "not everywhere known:");
+    if (!is_nowhere) {
+        diagnostic_warn(d);
+    }
+    if (is_capture && is_nowhere) {
+        diagnostic_note(d, "no pattern of a route that this serves names it");
+    } else if (is_capture) {
+        diagnostic_note(d, "not every route that this serves has a pattern that names it");
+    } else {
+        const char *handler = piece->extra->handler->name;
+        diagnostic_note(d, "%s route that this serves uses \"%s\", which says it",
+                is_nowhere ? "no" : "not every", handler);
+        diagnostic_hint(d, "add \"%s\" to the \"use\" of the same layer", handler);
+    }
+    if (!is_nowhere && variable->lacking != NULL) {
+        diagnostic_other(d, &variable->lacking->where->place, "a route without it");
+    }
+}
+
+void
+template_check_finish(struct template_check *check)
+{
+    for (const struct template_use *use = check->first; use != NULL; use = use->next) {
+        for (size_t i = 0; i < use->count; i++) {
+            if (use->variables[i].lacks > 0) {
+                report_lacking(check->schema, use->value, &use->variables[i]);
+            }
+        }
+    }
 }
 
 /* A value, or the values of a list or map of templates. */
@@ -158,15 +269,58 @@ check_object(const struct search *search, const struct weir_options *options,
     }
 }
 
-void
-template_check_route(struct schema *schema, const struct site_server *server,
-        const struct site_route *route, const struct weir_options *options,
-        const struct config_value *merged)
+/* Hooks of these phases alone run before a route is known: only the server's uses count. */
+static bool
+is_before_routes(const struct weir_handler *handler)
 {
-    struct search search = { schema, server->table, route };
-    if (merged != NULL && server->table != NULL) {
-        check_object(&search, options, merged);
+    bool all = handler->hooks.count > 0;
+    for (uint32_t i = 0; i < handler->hooks.count; i++) {
+        all = all &&
+                (handler->hooks.items[i].on == WEIR_ON_HEAD ||
+                        handler->hooks.items[i].on == WEIR_ON_REWRITE);
     }
+    return all;
+}
+
+static void
+check_uses(struct template_check *check, const struct site_server *server,
+        const struct site_route *route, const struct site_uses *uses)
+{
+    for (size_t i = 0; i < uses->count && !check->schema->no_memory; i++) {
+        const struct site_use *use = &uses->items[i];
+        bool is_early = route == NULL || is_before_routes(use->conf->handler);
+        const struct search search = { check, check->schema, server->table, route,
+            is_early ? &server->uses : &route->uses, is_early ? NULL : &route->handle };
+        if (use->merged != NULL) {
+            check_object(&search, &use->conf->handler->options, use->merged);
+        }
+    }
+}
+
+void
+template_check_route(struct template_check *check, const struct site_server *server,
+        const struct site_route *route)
+{
+    if (server->table == NULL) {
+        return; /* its routes are wrong, which was reported */
+    }
+    check_uses(check, server, route, route == NULL ? &server->uses : &route->uses);
+    if (route != NULL) {
+        check_uses(check, server, route, &route->handle);
+    }
+}
+
+void
+template_check_init(struct template_check *check, struct schema *schema)
+{
+    *check = (struct template_check){ .schema = schema, .last = &check->first };
+    map_init(&check->by_value);
+}
+
+void
+template_check_fini(struct template_check *check)
+{
+    map_fini(&check->by_value);
 }
 
 static void
@@ -192,14 +346,18 @@ check_conditions(struct schema *schema, const struct site_server *server,
 }
 
 void
-template_check_match(struct schema *schema, const struct site_server *server,
+template_check_match(struct template_check *check, const struct site_server *server,
         const struct config_value *match)
 {
     const struct config_value *conditions = config_find_name(match, "variable");
+    const struct config_value *inverted = config_find_name(match, "not");
     if (conditions != NULL) {
-        check_conditions(schema, server, conditions);
+        check_conditions(check->schema, server, conditions);
+    }
+    if (inverted != NULL) {
+        template_check_match(check, server, inverted);
     }
     for (uint32_t i = 0; match != NULL && match->kind == CONFIG_LIST && i < match->count; i++) {
-        template_check_match(schema, server, match->items[i]);
+        template_check_match(check, server, match->items[i]);
     }
 }

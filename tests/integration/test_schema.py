@@ -37,7 +37,7 @@ TEXTS = [
     "/{a b}", "/{", "/{}", "/a{b}", "/}", "//", "/a//b", "/.", "/a/..", "/a/./b", "/a?b", "/a#b", "/a b", "/x" * 64, "/x" * 65,
     "/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}", "/{a}/{b}/{c}/{d}/{e}/{f}/{g}/{h}/{i}",
     "GET", "get", "G T", "PROPFIND", "M-SEARCH", "(", "a(b)", "[", "^/a$", "{host}", "{hots}", "{{", "{", "}", "{}", "{host", "{{host}",
-    "{header.x}", "{header.}", "{header.a b}", "{cookie.a=b}", "{query.a b}", "{query.}", "{path}", "{path.x}", "{tls.sni}", "{Host}",
+    "{header.x}", "{header.}", "{header.a b}", "{cookie.a=b}", "{query.a b}", "{query.}", "{path}", "{path.x}", "{tls.sni}", "{Host}", "{duration}", "{time}",
     "http/1.1", "http/3", "json", "text", "combined", "debug", "stdout", "stderr", "http://a/b?c", "a" * 128, "a" * 129,
     "a" * 64, "a" * 65, "${env:WEIR_NO:-5}", "gzip", "br", "owner", "x-id", "content-length", "no-cache", "text/plain",
     "A" * 64, "0" * 63,
@@ -47,7 +47,7 @@ OTHERS = [
     2**63 - 1, [], [""], ["x"], [5], [None], [False], [[]], ["x", "x"], ["/a", "/b"], ["10.0.0.0/8", "lo"], ["GET", "get"],
     ["example.com", "*.example.com"], [{}], [{"x": 1}], {}, {"x": 1}, {"x": "y"}, {"x": None}, {"x": ["y", "z"]}, {"x": []},
     {"x": True}, {"x": {}}, {"x": [5]}, {"a b": "y"}, {"": "y"}, {"X-Id": "{host}"}, {"x": "{hots}"}, {"x-note": 5},
-    {"404": "x"}, {"5xx": "x"}, {"700": "x"}, {"host": "x"}, {"path.x": "y"}, {"hots": "x"}, {"404": ["x", "y"]},
+    {"404": "x"}, {"5xx": "x"}, {"700": "x"}, {"host": "x"}, {"path.x": "y"}, {"hots": "x"}, {"duration": "x"}, {"404": ["x", "y"]},
 ]
 VALUES = TEXTS + OTHERS
 

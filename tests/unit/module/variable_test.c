@@ -14,7 +14,9 @@
 #include <weir/wait.h>
 #include <weir/worker.h>
 
+#include "config/diagnostic.h"
 #include "module/loader.h"
+#include "module/site.h"
 #include "observe/log.h"
 #include "support/unit.h"
 #include "testkit/testbed.h"
@@ -342,6 +344,83 @@ START_TEST(refuses_them_where_they_have_nothing_to_say)
 }
 END_TEST
 
+/* What an outer layer says serves many routes. */
+static const struct {
+    const char *why, *defaults, *server, *says, *note;
+    int want;
+} outer[] = {
+    { "on no route that the defaults of a module serve", "<{who.user}>",
+            "\"routes\": [{ \"match\": \"/a\", \"handle\": \"say\" }, { \"handle\": \"say\" }]",
+            "error[E0208]: unknown variable \"who.user\"",
+            "no route that this serves uses \"who\", which says it", -EINVAL },
+    { "on every route", "<{who.user}>",
+            "\"use\": [\"who\"], \"routes\": [{ \"match\": \"/a\", \"handle\": \"say\" }, { "
+            "\"handle\": \"say\" }]",
+            "", "", 0 },
+    { "on some: a warning that names one of the others", "<{who.user}>",
+            "\"routes\": [{ \"match\": \"/a\", \"use\": [\"who\"], \"handle\": \"say\" }, { "
+            "\"handle\": \"say\" }]",
+            "warning[E0208]: not everywhere known: \"who.user\"", "note: a route without it",
+            0 },
+    { "a nested route takes out what its parent's handler says", "",
+            "\"use\": [\"who\"], \"routes\": [{ \"handle\": { \"say\": \"{who.user}\" }, "
+            "\"routes\": [{ \"match\": \"/a\", \"use\": [{ \"who\": false }] }] }]",
+            "warning[E0208]: not everywhere known: \"who.user\"", "note: a route without it",
+            0 },
+    { "a template that no route comes to", "<{who.user}>",
+            "\"routes\": [{ \"handle\": { \"say\": \"x\" } }]", "", "", 0 },
+    { "a name in a pattern of some routes", "<{path.id}>",
+            "\"routes\": [{ \"match\": \"/{id}\", \"handle\": \"say\" }, { \"handle\": \"say\" }]",
+            "warning[E0208]: not everywhere known: \"path.id\"", "note: a route without it",
+            0 },
+    { "and of none", "<{path.id}>", "\"routes\": [{ \"handle\": \"say\" }]",
+            "error[E0208]: unknown variable \"path.id\"",
+            "no pattern of a route that this serves names it", -EINVAL },
+    { "a condition under not", "",
+            "\"routes\": [{ \"match\": { \"not\": [\"/b\", { \"variable\": { \"who.user\": true } "
+            "}] }, \"use\": [\"who\"], \"handle\": \"say\" }]",
+            "error[E0208]: unknown variable \"who.user\"",
+            "add \"who\" to the server's \"use\"", -EINVAL },
+};
+
+static struct diagnostics *
+load(const char *config, int *r)
+{
+    struct diagnostics *diagnostics = diagnostics_new();
+    struct site *site = NULL;
+    ck_assert_ptr_nonnull(diagnostics);
+    for (size_t i = 0; i < 2; i++) {
+        ck_assert_int_eq(loader_register(modules[i], NULL), 0);
+    }
+    *r = site_load_text("weir.json", weir_str_from(config), diagnostics, &site);
+    site_free(site);
+    return diagnostics;
+}
+
+START_TEST(says_where_an_outer_layer_has_nothing_to_say)
+{
+    char config[2000];
+    struct buf report;
+    int r;
+    snprintf(config, sizeof(config),
+            "{ \"modules\": [{ \"name\": \"say\", \"defaults\": { \"text\": \"%s\" } }, \"who\"], "
+            "\"servers\": [{ \"listen\": \"127.0.0.1:0\", %s }] }",
+            outer[_i].defaults, outer[_i].server);
+    struct diagnostics *diagnostics = load(config, &r);
+    buf_init(&report, 10000);
+    ck_assert_int_eq(diagnostics_print(diagnostics, DIAGNOSTIC_TEXT, false, &report), 0);
+    ck_assert_int_eq(buf_append(&report, weir_str_make("", 1)), 0);
+    const char *said = buf_str(&report).ptr;
+    ck_assert_msg(r == outer[_i].want, "%s: %d %s", outer[_i].why, r, said);
+    ck_assert_msg(outer[_i].says[0] == '\0' ? said[0] == '\0'
+                                            : strstr(said, outer[_i].says) != NULL,
+            "%s: %s", outer[_i].why, said);
+    ck_assert_msg(strstr(said, outer[_i].note) != NULL, "%s: %s", outer[_i].why, said);
+    buf_fini(&report);
+    diagnostics_free(diagnostics);
+}
+END_TEST
+
 /* With whatever memory there is. */
 static void
 make_once(void)
@@ -416,6 +495,8 @@ add_tests(TCase *tests)
     tcase_add_test(tests, is_empty_where_its_handler_is_not_in_use);
     tcase_add_loop_test(tests, refuses_them_where_they_have_nothing_to_say, 0,
             sizeof(mistakes) / sizeof(mistakes[0]));
+    tcase_add_loop_test(tests, says_where_an_outer_layer_has_nothing_to_say, 0,
+            sizeof(outer) / sizeof(outer[0]));
     tcase_add_test(tests, survives_each_allocation_failing);
     tcase_add_loop_test(tests, refuses_a_wrong_table, 0, sizeof(tables) / sizeof(tables[0]));
 }
