@@ -145,15 +145,8 @@ slice_queue_init(struct slice_queue *queue)
     queue->bytes = 0;
 }
 
-struct slice *
-slice_queue_at(struct slice_queue *queue, uint32_t i)
-{
-    struct slice *ring = queue->grown == NULL ? queue->inlined : queue->grown;
-    return &ring[(queue->first + i) & (queue->capacity - 1)];
-}
-
 void
-slice_queue_fini(struct slice_queue *queue)
+slice_queue_clear(struct slice_queue *queue)
 {
     for (uint32_t i = 0; i < queue->count; i++) {
         slice_drop(slice_queue_at(queue, i));

@@ -89,7 +89,16 @@ struct slice_queue {
 };
 
 void slice_queue_init(struct slice_queue *queue);
-void slice_queue_fini(struct slice_queue *queue); /* drops all; usable afterwards */
+void slice_queue_clear(struct slice_queue *queue);
+
+/* Drops all; usable afterwards. */
+static inline void
+slice_queue_fini(struct slice_queue *queue)
+{
+    if (queue->count > 0 || queue->grown != NULL) {
+        slice_queue_clear(queue);
+    }
+}
 
 /* Appends; the queue takes over the caller's reference, also on failure. Empty slices are
  * dropped. Returns 0 or -ENOMEM. */
@@ -104,7 +113,12 @@ WEIR_MUST_USE int slice_queue_push_front(struct slice_queue *queue, struct slice
 WEIR_MUST_USE int slice_queue_append(struct slice_queue *queue, struct weir_str bytes);
 
 /* The i-th from the front, i < count; borrowed until the queue changes. */
-struct slice *slice_queue_at(struct slice_queue *queue, uint32_t i);
+static inline struct slice *
+slice_queue_at(struct slice_queue *queue, uint32_t i)
+{
+    struct slice *ring = queue->grown == NULL ? queue->inlined : queue->grown;
+    return &ring[(queue->first + i) & (queue->capacity - 1)];
+}
 
 /* Takes `bytes` off the front, no more than queue->bytes. */
 void slice_queue_consume(struct slice_queue *queue, uint64_t bytes);

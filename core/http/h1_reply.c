@@ -173,7 +173,9 @@ move_slices(struct slice_queue *from, struct output *output, uint64_t bytes)
     while (bytes > 0) {
         const struct slice *front = slice_queue_at(from, 0);
         uint64_t len = front->len < bytes ? front->len : bytes;
-        output_slice(output, slice_part(front, 0, len));
+        if (!output_join(output, front, len)) {
+            output_slice(output, slice_part(front, 0, len));
+        }
         slice_queue_consume(from, len);
         bytes -= len;
     }

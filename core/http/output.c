@@ -126,16 +126,25 @@ output_bytes(struct output *output, struct weir_str bytes)
     push(output, slice);
 }
 
+bool
+output_join(struct output *output, const struct slice *slice, uint64_t len)
+{
+    if (slice->kind != SLICE_BYTES || len > JOIN_BYTES ||
+            len > ENGINE_OUTPUT_BYTES - output->used_bytes) {
+        return false;
+    }
+    output_bytes(output, weir_str_make(slice->ptr, (size_t)len));
+    return true;
+}
+
 void
 output_slice(struct output *output, struct slice slice)
 {
-    if (slice.kind == SLICE_BYTES && slice.len <= JOIN_BYTES &&
-            slice.len <= ENGINE_OUTPUT_BYTES - output->used_bytes) {
-        output_bytes(output, weir_str_make(slice.ptr, (size_t)slice.len));
+    if (output_join(output, &slice, slice.len)) {
         slice_drop(&slice);
-        return;
+    } else {
+        push(output, slice);
     }
-    push(output, slice);
 }
 
 /* The slices in memory at the front of the queue. Returns how many; *more when what follows is

@@ -50,7 +50,11 @@ void output_bytes(struct output *output, struct weir_str bytes);
 char *output_reserve(struct output *output, size_t bytes);
 void output_wrote(struct output *output, size_t bytes);
 
-/* Appends, taking over the reference; a short run of bytes is copied, which is cheaper. */
+/* Appends a copy of the first `len` bytes where that is cheaper than to pass them on: short
+ * runs in memory, while there is room. The slice stays the caller's. */
+bool output_join(struct output *output, const struct slice *slice, uint64_t len);
+
+/* Appends, taking over the reference, joining what can be. */
 void output_slice(struct output *output, struct slice slice);
 
 /* Writes. Idempotent when there is nothing. */
