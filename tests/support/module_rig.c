@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "support/module_rig.h"
 
+#include <stdio.h>
+#include <unistd.h>
+
 #include <check.h>
 
-#include "observe/log.h"
 #include "support/failalloc.h"
+#include "support/unit.h"
 #include "testkit/torture.h"
 
 #define REPORT_BYTES (1u << 20)
@@ -83,6 +86,40 @@ module_testbed_new(const struct testbed_settings *settings)
     buf_fini(&report);
     ck_assert(testbed_connect(testbed));
     return testbed;
+}
+
+void
+said_begin(struct said *said, enum log_level level)
+{
+    ck_assert_int_eq(pipe(said->pipe), 0);
+    log_init(said->pipe[1], level);
+}
+
+void
+said_check(struct said *said, const char *line)
+{
+    char text[4096];
+    ssize_t len = read(said->pipe[0], text, sizeof(text));
+    ck_assert_int_gt(len, 0);
+    struct weir_str log = weir_str_make(text, (size_t)len);
+    ck_assert_msg(unit_has(log, line), "%.*s", WEIR_STR_ARG(log));
+    log_init(-1, LOG_ERROR);
+    close(said->pipe[0]);
+    close(said->pipe[1]);
+}
+
+void
+module_check_answer(const struct testbed *testbed, const char *why,
+        const struct module_answer *want)
+{
+    struct weir_str received = testbed_received(testbed);
+    char first[64];
+    snprintf(first, sizeof(first), "HTTP/1.1 %s", want->status);
+    bool is_absent = want->field != NULL && want->field[0] == '!';
+    bool is_right = weir_str_starts_with(received, weir_str_from(first)) &&
+            (want->field == NULL || unit_has(received, want->field + is_absent) != is_absent) &&
+            (want->end == NULL || unit_ends(received, want->end));
+    ck_assert_msg(is_right, "%s: %.*s", why, WEIR_STR_ARG(received));
 }
 
 void

@@ -7,6 +7,7 @@
 
 #include <weir/module.h>
 
+#include "observe/log.h"
 #include "support/conf_rig.h"
 #include "support/rig.h"
 #include "testkit/testbed.h"
@@ -49,6 +50,22 @@ void module_check_refused(const struct weir_module *module, const char *conf,
 
 /* Silent, with a client. `settings` is as testbed_new()'s. */
 struct testbed *module_testbed_new(const struct testbed_settings *settings);
+
+/* What the log says from said_begin() on; said_check() fails the test unless `line` is part of
+ * it, and the log is silent again. */
+struct said {
+    int pipe[2];
+};
+void said_begin(struct said *said, enum log_level level);
+void said_check(struct said *said, const char *line);
+
+/* One answer of a site: how it begins behind "HTTP/1.1 " and ends, and text that is somewhere
+ * in it, or with a ! before it nowhere; NULL: whatever. */
+struct module_answer {
+    const char *status, *field, *end;
+};
+void module_check_answer(const struct testbed *testbed, const char *why,
+        const struct module_answer *want);
 
 /* Replays `input` in every way (testkit/torture.h), allocations failing too. */
 void module_check_torture(const struct testbed_settings *settings, struct weir_str input);

@@ -3,7 +3,6 @@
  * where they are too large for memory (limits.body_memory, F14). */
 #include <errno.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include <weir/filter.h>
 #include <weir/internal.h>
@@ -13,7 +12,6 @@
 #include "base/budget.h"
 #include "http/request.h"
 #include "http/spill.h"
-#include "observe/log.h"
 #include "support/module_rig.h"
 #include "support/unit.h"
 
@@ -169,44 +167,131 @@ answers(const struct testbed *testbed, const char *status, const char *end)
     return weir_str_starts_with(received, weir_str_from(first)) && unit_ends(received, end);
 }
 
-START_TEST(reads_the_body_before_it_asks)
+/* The head of a POST whose body has so many bytes, or comes in chunks. */
+static void
+send_head(struct testbed *testbed, uint64_t bytes, bool is_chunked)
 {
-    struct testbed *testbed = new_testbed("\"body_buffer\": \"64k\"", "");
-    testbed_send(testbed, WEIR_STR(HEAD("/", "Content-Length: 50000\r\n")));
-    ck_assert_uint_eq(admitted, 1);
-    send_body(testbed, 0, 49999, false);
-    ck_assert_uint_eq(asked, 0);
-    send_body(testbed, 49999, 1, false);
-    ck_assert_uint_eq(asked, 1);
-    ck_assert(answers(testbed, "200", "\r\n\r\n50000 right"));
-    ck_assert(testbed_free(testbed));
+    char text[128];
+    int len = is_chunked
+            ? snprintf(text, sizeof(text), HEAD("/", "Transfer-Encoding: chunked\r\n"))
+            : snprintf(text, sizeof(text), HEAD("/", "Content-Length: %llu\r\n"),
+                      (unsigned long long)bytes);
+    testbed_send(testbed, weir_str_make(text, (size_t)len));
 }
-END_TEST
 
-START_TEST(asks_when_as_much_as_is_wanted_is_there)
+static void
+check_read(const struct testbed *testbed, const char *why, uint64_t bytes)
 {
-    struct testbed *testbed = new_testbed("\"body_buffer\": \"10k\"", "");
-    testbed_send(testbed, WEIR_STR(HEAD("/", "Transfer-Encoding: chunked\r\n")));
-    send_body(testbed, 0, 10239, true);
-    ck_assert_uint_eq(asked, 0);
-    send_body(testbed, 10239, 1, true);
-    ck_assert_uint_eq(asked, 1);
-    send_body(testbed, 10240, 200000, true);
-    testbed_send(testbed, WEIR_STR("0\r\n\r\n"));
-    ck_assert_msg(answers(testbed, "200", "\r\n\r\n210240 right"), "%.*s",
+    char end[64];
+    snprintf(end, sizeof(end), "\r\n\r\n%llu right", (unsigned long long)bytes);
+    ck_assert_msg(answers(testbed, "200", end), "%s: %.*s", why,
             WEIR_STR_ARG(testbed_received(testbed)));
+}
+
+/* ---- when a handler is asked ------------------------------------------------------------- */
+
+static const struct {
+    const char *why, *limits;
+    uint64_t bytes, asked_at; /* with so many of them there */
+    bool is_chunked;
+} askings[] = {
+    { "with the whole body", "\"body_buffer\": \"64k\"", 50000, 50000, false },
+    { "with as much as is wanted of one that is longer", "\"body_buffer\": \"10k\"", 210240,
+            10240, true },
+    { "with all of it, however long", SMALL, 300000, 300000, false },
+    { "at once, unless it is wanted", "\"body\": \"1m\"", 50000, 0, false },
+};
+
+START_TEST(asks_when_enough_of_the_body_is_there)
+{
+    uint64_t bytes = askings[_i].bytes, at = askings[_i].asked_at;
+    bool is_chunked = askings[_i].is_chunked;
+    struct testbed *testbed = new_testbed(askings[_i].limits, "");
+    send_head(testbed, bytes, is_chunked);
+    ck_assert_uint_eq(admitted, 1);
+    if (at > 0) {
+        send_body(testbed, 0, at - 1, is_chunked);
+        unit_check(asked == 0, askings[_i].why);
+        send_body(testbed, at - 1, 1, is_chunked);
+    }
+    unit_check(asked == 1, askings[_i].why);
+    send_body(testbed, at, bytes - at, is_chunked);
+    testbed_send(testbed, is_chunked ? WEIR_STR("0\r\n\r\n") : WEIR_STR(""));
+    check_read(testbed, askings[_i].why, bytes);
     ck_assert(testbed_free(testbed));
 }
 END_TEST
 
-START_TEST(asks_at_once_unless_it_is_wanted)
+/* ---- who is refused before one is -------------------------------------------------------- */
+
+enum threads {
+    FREE,
+    HELD, /* what they are given stays where it is */
+    FULL, /* they take nothing */
+};
+
+static const struct {
+    const char *why, *limits;
+    uint64_t declared; /* 0: in chunks */
+    uint64_t sent;
+    const char *behind;
+    enum threads threads;
+    unsigned patient_s,
+            late_s; /* nothing is answered for so long; then, after as long, it is */
+    const char *answer, *field;
+} refusals[] = {
+    { "too long", "\"body_buffer\": false, \"body\": \"10k\"", 0, 30000, "", FREE, 0, 0,
+            "413 Content Too Large", NULL },
+    { "broken", SMALL, 0, 100000, "x\r\n", FREE, 0, 0, "400 Bad Request", NULL },
+    { "too slow", SMALL, 300000, 100000, "", FREE, 4, 3, "408 Request Timeout", NULL },
+    { "more than fits into workers.temp_size", SMALL, 4000000, 3000000, "", FREE, 0, 0,
+            "507 Insufficient Storage", NULL },
+    { "no thread to write with", SMALL, 300000, 100000, "", FULL, 0, 0,
+            "503 Service Unavailable", "Retry-After: 1\r\n" },
+    { "a disk that does not answer", SMALL, 2000000, 1999999, "", HELD, 59, 2,
+            "503 Service Unavailable", "Retry-After: 1\r\n" },
+};
+
+START_TEST(refuses_before_it_asks)
 {
-    struct testbed *testbed = new_testbed("\"body\": \"1m\"", "");
-    testbed_send(testbed, WEIR_STR(HEAD("/", "Content-Length: 50000\r\n")));
-    ck_assert_uint_eq(asked, 1);
+    struct testbed *testbed = new_testbed(refusals[_i].limits, "");
+    bool is_chunked = refusals[_i].declared == 0;
+    send_head(testbed, refusals[_i].declared, is_chunked);
+    if (refusals[_i].threads != FREE) {
+        bool is_full = refusals[_i].threads == FULL;
+        ck_assert_int_eq(testbed_hold(testbed, "default", is_full), 0);
+    }
+    send_body(testbed, 0, refusals[_i].sent, is_chunked);
+    testbed_send(testbed, weir_str_from(refusals[_i].behind));
+    if (refusals[_i].late_s > 0) {
+        testbed_pass(testbed, refusals[_i].patient_s * NS_PER_S);
+        unit_check(testbed_received(testbed).len == 0, refusals[_i].why);
+        testbed_pass(testbed, refusals[_i].late_s * NS_PER_S);
+    }
+    struct weir_str received = testbed_received(testbed);
+    ck_assert_msg(answers(testbed, refusals[_i].answer, "\n") &&
+                    (refusals[_i].field == NULL || unit_has(received, refusals[_i].field)),
+            "%s: %.*s", refusals[_i].why, WEIR_STR_ARG(received));
+    testbed_release(testbed);
+    unit_check(asked == 0, refusals[_i].why);
     ck_assert(testbed_free(testbed));
 }
 END_TEST
+
+START_TEST(says_why_no_more_fits)
+{
+    struct testbed *testbed = new_testbed(SMALL, ""); /* workers.temp_size: 2m */
+    struct said said;
+    said_begin(&said, LOG_ERROR);
+    send_head(testbed, 4000000, false);
+    send_body(testbed, 0, 3000000, false);
+    said_check(&said,
+            "bodies of requests cannot be kept in /tmp: workers.temp_size, or a quota, is used up: 507");
+    ck_assert(testbed_free(testbed));
+}
+END_TEST
+
+/* ---- the others -------------------------------------------------------------------------- */
 
 START_TEST(says_continue_and_not_to_whom_it_refuses)
 {
@@ -243,14 +328,7 @@ START_TEST(keeps_what_is_too_large_for_memory)
 {
     struct testbed *testbed = new_testbed(SMALL, bodies[_i].use);
     uint64_t bytes = bodies[_i].bytes;
-    char text[128];
-    int len = snprintf(text, sizeof(text), "POST / HTTP/1.1\r\nHost: a\r\n%s: ",
-            bodies[_i].is_chunked ? "Transfer-Encoding" : "Content-Length");
-    len += bodies[_i].is_chunked
-            ? snprintf(text + len, sizeof(text) - (size_t)len, "chunked\r\n\r\n")
-            : snprintf(text + len, sizeof(text) - (size_t)len, "%llu\r\n\r\n",
-                      (unsigned long long)bytes);
-    testbed_send(testbed, weir_str_make(text, (size_t)len));
+    send_head(testbed, bytes, bodies[_i].is_chunked);
     uint64_t before = budget_used_bytes();
     send_body(testbed, 0, bytes - 1, bodies[_i].is_chunked);
     ck_assert_uint_eq(asked, 0);
@@ -259,9 +337,7 @@ START_TEST(keeps_what_is_too_large_for_memory)
     send_body(testbed, bytes - 1, 1, bodies[_i].is_chunked);
     testbed_send(testbed, bodies[_i].is_chunked ? WEIR_STR("0\r\n\r\n") : WEIR_STR(""));
     ck_assert_uint_eq(asked, 1);
-    snprintf(text, sizeof(text), "\r\n\r\n%llu right", (unsigned long long)bytes);
-    ck_assert_msg(answers(testbed, "200", text), "%.*s",
-            WEIR_STR_ARG(testbed_received(testbed)));
+    check_read(testbed, "kept", bytes);
     testbed_settle(testbed);
     ck_assert_uint_eq(spill_figures().held_bytes,
             0); /* the request has ended, and its file with it */
@@ -278,43 +354,6 @@ START_TEST(keeps_connections_when_the_body_was_not_read)
     testbed_send(testbed, WEIR_STR(HEAD("/", "Content-Length: 3\r\n") "ahocke"));
     ck_assert_msg(unit_has(testbed_received(testbed), "3 right"), "%.*s",
             WEIR_STR_ARG(testbed_received(testbed)));
-    ck_assert(testbed_free(testbed));
-}
-END_TEST
-
-START_TEST(refuses_what_is_too_long_before_it_asks)
-{
-    struct testbed *testbed = new_testbed("\"body_buffer\": false, \"body\": \"10k\"", "");
-    testbed_send(testbed, WEIR_STR(HEAD("/", "Transfer-Encoding: chunked\r\n")));
-    send_body(testbed, 0, 30000, true);
-    ck_assert(answers(testbed, "413", "\n"));
-    ck_assert_uint_eq(asked, 0);
-    ck_assert(testbed_free(testbed));
-}
-END_TEST
-
-START_TEST(refuses_what_is_broken_before_it_asks)
-{
-    struct testbed *testbed = new_testbed(SMALL, "");
-    testbed_send(testbed, WEIR_STR(HEAD("/", "Transfer-Encoding: chunked\r\n")));
-    send_body(testbed, 0, 100000, true);
-    testbed_send(testbed, WEIR_STR("x\r\n"));
-    ck_assert(answers(testbed, "400", "\n"));
-    ck_assert_uint_eq(asked, 0);
-    ck_assert(testbed_free(testbed));
-}
-END_TEST
-
-START_TEST(refuses_what_comes_too_slowly_before_it_asks)
-{
-    struct testbed *testbed = new_testbed(SMALL, "");
-    testbed_send(testbed, WEIR_STR(HEAD("/", "Content-Length: 300000\r\n")));
-    send_body(testbed, 0, 100000, false);
-    testbed_pass(testbed, 4 * NS_PER_S);
-    ck_assert_uint_eq(testbed_received(testbed).len, 0);
-    testbed_pass(testbed, 3 * NS_PER_S);
-    ck_assert(answers(testbed, "408", "\n"));
-    ck_assert_uint_eq(asked, 0);
     ck_assert(testbed_free(testbed));
 }
 END_TEST
@@ -342,30 +381,6 @@ START_TEST(ends_with_its_client)
 }
 END_TEST
 
-START_TEST(answers_507_where_no_more_fits)
-{
-    struct testbed *testbed = new_testbed(SMALL, ""); /* workers.temp_size: 2m */
-    int pipe_[2];
-    ck_assert_int_eq(pipe(pipe_), 0);
-    log_init(pipe_[1], LOG_ERROR);
-    testbed_send(testbed, WEIR_STR(HEAD("/", "Content-Length: 4000000\r\n")));
-    send_body(testbed, 0, 3000000, false);
-    ck_assert_msg(answers(testbed, "507 Insufficient Storage", "\n"), "%.*s",
-            WEIR_STR_ARG(testbed_received(testbed)));
-    ck_assert_uint_eq(asked, 0);
-    char said[1000];
-    ssize_t len = read(pipe_[0], said, sizeof(said));
-    ck_assert_int_gt(len, 0);
-    ck_assert(unit_has(weir_str_make(said, (size_t)len),
-            "bodies of requests cannot be kept in /tmp: workers.temp_size, or a quota, is used "
-            "up: 507"));
-    log_init(-1, LOG_ERROR);
-    close(pipe_[0]);
-    close(pipe_[1]);
-    ck_assert(testbed_free(testbed));
-}
-END_TEST
-
 START_TEST(needs_no_file_for_what_is_read_as_it_comes)
 {
     struct testbed *testbed =
@@ -381,36 +396,6 @@ START_TEST(needs_no_file_for_what_is_read_as_it_comes)
     send_body(testbed, 504096, 3495904, false);
     ck_assert_msg(answers(testbed, "200", "4000000 right"), "%.*s",
             WEIR_STR_ARG(testbed_received(testbed)));
-    ck_assert(testbed_free(testbed));
-}
-END_TEST
-
-START_TEST(answers_503_when_no_thread_can_write)
-{
-    struct testbed *testbed = new_testbed(SMALL, "");
-    testbed_send(testbed, WEIR_STR(HEAD("/", "Content-Length: 300000\r\n")));
-    ck_assert_int_eq(testbed_hold(testbed, "default", true), 0);
-    send_body(testbed, 0, 100000, false);
-    ck_assert(answers(testbed, "503", "\n"));
-    ck_assert(unit_has(testbed_received(testbed), "Retry-After: 1\r\n"));
-    testbed_release(testbed);
-    ck_assert_uint_eq(asked, 0);
-    ck_assert(testbed_free(testbed));
-}
-END_TEST
-
-START_TEST(waits_for_a_disk_no_longer_than_for_others)
-{
-    struct testbed *testbed = new_testbed(SMALL, "");
-    testbed_send(testbed, WEIR_STR(HEAD("/", "Content-Length: 2000000\r\n")));
-    ck_assert_int_eq(testbed_hold(testbed, "default", false), 0);
-    send_body(testbed, 0, 1999999, false);
-    testbed_pass(testbed, 59 * NS_PER_S);
-    ck_assert_uint_eq(testbed_received(testbed).len, 0);
-    testbed_pass(testbed, 2 * NS_PER_S);
-    ck_assert(answers(testbed, "503", "\n"));
-    testbed_release(testbed);
-    ck_assert_uint_eq(asked, 0);
     ck_assert(testbed_free(testbed));
 }
 END_TEST
@@ -482,20 +467,14 @@ END_TEST
 static void
 add_tests(TCase *tests)
 {
-    tcase_add_test(tests, reads_the_body_before_it_asks);
-    tcase_add_test(tests, asks_when_as_much_as_is_wanted_is_there);
-    tcase_add_test(tests, asks_at_once_unless_it_is_wanted);
+    tcase_add_loop_test(tests, asks_when_enough_of_the_body_is_there, 0, MODULE_ROWS(askings));
+    tcase_add_loop_test(tests, refuses_before_it_asks, 0, MODULE_ROWS(refusals));
+    tcase_add_test(tests, says_why_no_more_fits);
     tcase_add_test(tests, says_continue_and_not_to_whom_it_refuses);
     tcase_add_loop_test(tests, keeps_what_is_too_large_for_memory, 0, MODULE_ROWS(bodies));
     tcase_add_test(tests, keeps_connections_when_the_body_was_not_read);
-    tcase_add_test(tests, refuses_what_is_too_long_before_it_asks);
-    tcase_add_test(tests, refuses_what_is_broken_before_it_asks);
-    tcase_add_test(tests, refuses_what_comes_too_slowly_before_it_asks);
     tcase_add_loop_test(tests, ends_with_its_client, 0, 16);
-    tcase_add_test(tests, answers_507_where_no_more_fits);
     tcase_add_test(tests, needs_no_file_for_what_is_read_as_it_comes);
-    tcase_add_test(tests, answers_503_when_no_thread_can_write);
-    tcase_add_test(tests, waits_for_a_disk_no_longer_than_for_others);
     tcase_add_test(tests, takes_no_more_than_a_slow_disk_can);
     tcase_add_test(tests, keeps_less_while_memory_is_tight);
     tcase_add_test(tests, keeps_the_bodies_of_internal_requests);

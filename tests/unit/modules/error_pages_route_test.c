@@ -2,7 +2,6 @@
 /* Pages that routes make (CONFIG.md, handler `error_pages`: an internal route), and the word
  * for an error (F61). */
 #include <stdio.h>
-#include <unistd.h>
 
 #include <weir/file.h>
 #include <weir/internal.h>
@@ -10,7 +9,6 @@
 #include <weir/request.h>
 #include <weir/wait.h>
 
-#include "observe/log.h"
 #include "support/module_rig.h"
 #include "support/unit.h"
 
@@ -238,14 +236,8 @@ START_TEST(answers)
     asked = 0;
     testbed_send(testbed, weir_str_from(row->request));
     testbed_pass(testbed, 61 * NS_PER_S); /* for the one that never answers */
-    struct weir_str received = testbed_received(testbed);
-    char first[64];
-    snprintf(first, sizeof(first), "HTTP/1.1 %s", row->status);
-    bool is_absent = row->field != NULL && row->field[0] == '!';
-    bool is_right = weir_str_starts_with(received, weir_str_from(first)) &&
-            (row->field == NULL || unit_has(received, row->field + is_absent) != is_absent) &&
-            unit_ends(received, row->end);
-    ck_assert_msg(is_right, "%s: %.*s", row->why, WEIR_STR_ARG(received));
+    const struct module_answer want = { row->status, row->field, row->end };
+    module_check_answer(testbed, row->why, &want);
     ck_assert_msg(asked == row->asked, "%s: asked %u times", row->why, asked);
     ck_assert(testbed_free(testbed));
 }
@@ -272,19 +264,11 @@ START_TEST(says_why_there_is_no_page)
     };
     make_config(ROUTES);
     struct testbed *testbed = module_testbed_new(&settings);
-    int pipe_[2];
-    ck_assert_int_eq(pipe(pipe_), 0);
-    log_init(pipe_[1], LOG_WARN);
+    struct said said;
+    said_begin(&said, LOG_WARN);
     testbed_send(testbed, weir_str_from(lines[_i].request));
-    char said[4096];
-    ssize_t len = read(pipe_[0], said, sizeof(said));
-    ck_assert_int_gt(len, 0);
-    struct weir_str log = weir_str_make(said, (size_t)len);
-    ck_assert_msg(unit_has(log, lines[_i].line), "%.*s", WEIR_STR_ARG(log));
-    log_init(-1, LOG_ERROR);
+    said_check(&said, lines[_i].line);
     ck_assert(testbed_free(testbed));
-    close(pipe_[0]);
-    close(pipe_[1]);
 }
 END_TEST
 
