@@ -48,6 +48,7 @@ struct site_workers {
     struct weir_str temp_dir;    /* absolute */
     uint64_t temp_size_bytes;    /* UINT64_MAX: no limit */
     uint64_t drain_timeout_ns;
+    uint64_t stop_delay_ns;    /* CLOCK_NEVER: none */
     uint64_t start_timeout_ns; /* CLOCK_NEVER: none */
     uint64_t stall_timeout_ns; /* CLOCK_NEVER: none */
     uint64_t max_requests;     /* UINT64_MAX: no limit */

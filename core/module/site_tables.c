@@ -52,6 +52,10 @@ static const struct weir_option workers[] = {
             .help = "What each worker may keep there; 507 above it"),
     WEIR_DURATION(struct site_workers, drain_timeout_ns, .key = "drain_timeout",
             .preset = "60s", .help = "The longest a stopping worker finishes what it accepted"),
+    WEIR_DURATION(struct site_workers, stop_delay_ns, .key = "stop_delay", .preset = "0s",
+            .zero = true,
+            .help = "How long a server that was told to stop serves on, and says that it is not "
+                    "ready"),
     WEIR_DURATION(struct site_workers, start_timeout_ns, .key = "start_timeout",
             .preset = "60s",
             .help = "The longest a worker may take until it serves; then it is ended, and named"),

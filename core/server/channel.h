@@ -14,7 +14,7 @@
 
 /* Raised whenever a message changes its meaning: a worker of another version refuses to start.
  */
-#define CHANNEL_VERSION 3
+#define CHANNEL_VERSION 4
 
 #define CHANNEL_BODY_MAX        16384u
 #define CHANNEL_DESCRIPTORS_MAX 64u
@@ -36,6 +36,7 @@
     /* To one that is ready. */                                                               \
     X(ACCEPT)     /* struct channel_slot: accept from these sockets */                        \
     X(RELEASE)    /* struct channel_slot: and no longer */                                    \
+    X(NOTICE)     /* nothing; the server is to stop, and serves on until it does */           \
     X(DRAIN)      /* struct channel_drain */                                                  \
     X(STOP)       /* end now */                                                               \
     /* To the master. */                                                                      \

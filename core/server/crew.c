@@ -226,6 +226,17 @@ crew_drain(struct crew *crew, bool is_stop)
 }
 
 void
+crew_give_notice(struct crew *crew)
+{
+    crew->has_notice = true;
+    for (struct crew_worker *worker = crew->workers; worker != NULL; worker = worker->next) {
+        if (worker->state != CREW_WORKER_STARTING) {
+            crew_worker_send(worker, CHANNEL_NOTICE, NULL, 0, NULL, 0);
+        }
+    }
+}
+
+void
 crew_stop(struct crew *crew, bool must_kill)
 {
     if (crew->state == CREW_STARTING || crew->state == CREW_READY) {

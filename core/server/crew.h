@@ -116,6 +116,7 @@ struct crew {
     char failure[768];     /* why it failed, where no report says it; "": unknown */
     int exit_code;         /* of the first that failed */
     bool is_paused;        /* WINCH: it accepts no more */
+    bool has_notice;       /* the server is to stop: so its workers are told */
     uint64_t restarts;     /* workers that died and were replaced */
     unsigned quick_deaths; /* in a row */
     unsigned *sent;        /* owned; by address: sockets that workers have */
@@ -140,6 +141,10 @@ void crew_go(struct crew *crew);
 /* No new connections; what was accepted is answered. `is_stop`: idle connections close at once,
  * else after their next answer. Gives up the crew's sockets. */
 void crew_drain(struct crew *crew, bool is_stop);
+
+/* The server is to stop: modules in its workers, and in those that are yet to come, know that;
+ * all serve on. */
+void crew_give_notice(struct crew *crew);
 
 /* Accepts nothing any more, and serves on what it has (WINCH). */
 void crew_pause(struct crew *crew);

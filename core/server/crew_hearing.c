@@ -47,6 +47,9 @@ join_in(struct crew_worker *worker)
     if (before != NULL) {
         crew_worker_drain(before, false);
     }
+    if (crew->has_notice) {
+        crew_worker_send(worker, CHANNEL_NOTICE, NULL, 0, NULL, 0);
+    }
     crew_assign(crew);
     log_info("worker %u (generation %u) serves as process %d", worker->index, crew->number,
             (int)worker->pid);
@@ -193,6 +196,7 @@ crew_on_message(void *context, const struct channel_message *message)
     case CHANNEL_START:
     case CHANNEL_ACCEPT:
     case CHANNEL_RELEASE:
+    case CHANNEL_NOTICE:
     case CHANNEL_DRAIN:
     case CHANNEL_STOP:
     case CHANNEL_TYPE_COUNT:

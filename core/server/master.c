@@ -36,6 +36,7 @@ stop_now(struct master *master, const char *why)
 {
     generations_cancel(master);
     log_info("stopped at once%s", why);
+    timer_cancel(&master->leave_timer);
     master->state = MASTER_STOPPING;
     master->was_told = true;
     generations_tell_stop(master);
@@ -47,24 +48,80 @@ stop_now(struct master *master, const char *why)
     }
 }
 
-void
-master_stop(struct master *master)
+/* No generation comes any more, and those that do not serve yet end. */
+static void
+stop_coming(struct master *master)
 {
-    if (master->was_told || master->state == MASTER_STARTING) {
-        stop_now(master, master->was_told ? ": second signal" : "");
-        return;
-    }
     generations_cancel(master);
-    log_info("stopping: what was accepted is answered");
-    master->was_told = true;
-    master->state = MASTER_STOPPING;
     generations_tell_stop(master);
     for (struct crew *crew = master->crews; crew != NULL; crew = crew->next) {
         if (crew->state == CREW_STARTING || crew->state == CREW_READY) {
             crew_stop(crew, true);
-        } else if (crew->state != CREW_FAILED) {
+        }
+    }
+}
+
+static void
+drain_all(struct master *master)
+{
+    log_info("stopping: what was accepted is answered");
+    timer_cancel(&master->leave_timer);
+    master->was_told = true;
+    master->state = MASTER_STOPPING;
+    for (struct crew *crew = master->crews; crew != NULL; crew = crew->next) {
+        if (crew->state != CREW_FAILED) {
             crew_drain(crew, true);
         }
+    }
+}
+
+static void
+on_leave_timer(struct timer *timer)
+{
+    drain_all((struct master *)((char *)timer - offsetof(struct master, leave_timer)));
+}
+
+/* What the generation that serves says of workers.stop_delay; 0: none. */
+static uint64_t
+stop_delay_ns(const struct master *master)
+{
+    const struct crew *crew = master_find_crew(master, CREW_SERVING);
+    uint64_t ns = crew == NULL ? 0 : crew->plan->workers.stop_delay_ns;
+    return ns == CLOCK_NEVER ? 0 : ns;
+}
+
+/* Serves on until the delay is over. False when there is none. */
+static bool
+leave_later(struct master *master)
+{
+    uint64_t delay_ns = stop_delay_ns(master);
+    uint64_t at_ns = clock_add_ns(loop_now_ns(master->loop), delay_ns);
+    if (delay_ns == 0 || timer_set(&master->leave_timer, at_ns) < 0) {
+        return false;
+    }
+    log_info("stopping in %llu ms (workers.stop_delay): not ready any more, and serving on",
+            (unsigned long long)(delay_ns / NS_PER_MS));
+    master->state = MASTER_LEAVING;
+    for (struct crew *crew = master->crews; crew != NULL; crew = crew->next) {
+        crew_give_notice(crew);
+    }
+    return true;
+}
+
+void
+master_stop(struct master *master)
+{
+    if (master->state == MASTER_LEAVING) {
+        drain_all(master); /* it is not to take that long */
+        return;
+    }
+    if (master->was_told || master->state == MASTER_STARTING) {
+        stop_now(master, master->was_told ? ": second signal" : "");
+        return;
+    }
+    stop_coming(master);
+    if (!leave_later(master)) {
+        drain_all(master);
     }
 }
 
@@ -203,6 +260,7 @@ start(struct master *master)
     }
     int r = loop_new(NULL, &master->loop);
     if (r == 0) {
+        timer_init(&master->leave_timer, master->loop, on_leave_timer);
         r = signal_watch_new(master->loop, signals, sizeof(signals) / sizeof(signals[0]),
                 on_signal, master, &master->signals);
     }
@@ -242,6 +300,7 @@ master_run(const char *file)
         code = master.exit_code;
     }
     if (master.loop != NULL) {
+        timer_cancel(&master.leave_timer);
         control_close(master.control);
         control_close(master.left);
         generations_fini(&master);

@@ -6,12 +6,19 @@
 #include <limits.h>
 
 #include "event/loop.h"
+#include "event/timer.h"
 #include "server/control.h"
 #include "server/crew.h"
 
+/*     STARTING --> SERVING --told to stop--> LEAVING --workers.stop_delay--> STOPPING
+ *        |            |                                                        ^
+ *        +------------+--- failed, told to end now, or there is no delay ------+
+ */
 enum master_state {
     MASTER_STARTING, /* the first generation is not ready yet */
     MASTER_SERVING,
+    MASTER_LEAVING, /* told to stop: it serves on for a while, so that others learn of it (F72)
+                     */
     MASTER_STOPPING,
 };
 
@@ -34,8 +41,9 @@ struct master {
     struct loop_task burial;
     unsigned generations; /* started so far */
     enum master_state state;
-    bool must_reload; /* as soon as there is a place for another generation */
-    bool was_told;    /* to stop: a second time means now */
+    bool must_reload;         /* as soon as there is a place for another generation */
+    bool was_told;            /* to stop, and it does: another time means now */
+    struct timer leave_timer; /* of LEAVING */
     uint64_t started_ns;
     struct buf report; /* of the reload that is under way */
     int exit_code;

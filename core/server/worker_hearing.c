@@ -302,6 +302,11 @@ worker_on_message(void *context, const struct channel_message *message)
     case CHANNEL_RELEASE:
         take_slot(worker, message);
         return;
+    case CHANNEL_NOTICE:
+        if (worker->has_started) {
+            life_end(worker->life, WEIR_ENDS_WITH_SERVER);
+        }
+        return;
     case CHANNEL_DRAIN:
         take_drain(worker, message);
         return;

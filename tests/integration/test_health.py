@@ -8,6 +8,7 @@ import select
 import signal
 
 import pytest
+from weir_process import eventually
 from weir_site import get, route, server
 from weir_slow_file import SlowFile
 
@@ -91,6 +92,95 @@ def test_one_that_was_reloaded_before_it_stops_is_not_ready(weir, raw):
     running.signal(signal.SIGTERM)
     running.wait_for_line("stopping")
     assert status(connection.send(request[20:]).read()) == (503, "draining")
+    assert running.wait_exit() == 0
+
+
+# --- workers.stop_delay (F72)
+
+def delayed(weir, delay="60s", **workers):
+    return weir(watched(workers={"processes": 1, "stop_delay": delay, **workers}))
+
+
+def tell(running, number=signal.SIGTERM):
+    running.signal(number)
+    running.wait_for_line("stopping in")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+def test_it_serves_on_and_is_not_ready(weir, raw, number):
+    running = delayed(weir)
+    kept = raw(running)
+    assert status(kept.send(get("/readyz")).read()) == (200, "ready")
+    tell(running, number)
+    assert eventually(lambda: status(kept.send(get("/readyz")).read()) == (503, "draining"))
+    assert status(kept.send(get("/livez")).read()) == (200, "live")
+    assert kept.send(get("/hello")).read().field("connection") is None
+    assert status(ask(raw, running, "/readyz")) == (503, "draining")
+    assert ask(raw, running, "/hello").body == b"hello"
+    assert "draining" not in running.log
+    running.signal(number)  # cuts it short, and is not yet "now"
+    running.wait_for_line("draining: no new connections")
+    kept.expect_closed()
+    assert running.wait_exit() == 0
+    assert "at once" not in running.log
+
+
+def test_it_stops_when_the_delay_is_over(weir, raw):
+    running = delayed(weir, "300ms")
+    tell(running)
+    running.wait_for_line("draining: no new connections")
+    assert running.wait_exit() == 0
+
+
+def test_the_third_signal_is_now(weir, raw):
+    running = delayed(weir)
+    connection = raw(running)
+    assert connection.send(get("/hello") + b"GET /he").read().body == b"hello"
+    tell(running)
+    running.signal(signal.SIGTERM)
+    running.wait_for_line("draining: no new connections")
+    running.signal(signal.SIGTERM)
+    assert running.wait_exit() == 0
+    connection.expect_closed()
+    assert "stopped at once" in running.log
+
+
+def test_int_skips_the_delay(weir, raw):
+    running = delayed(weir)
+    tell(running)
+    running.signal(signal.SIGINT)
+    assert running.wait_exit() == 0
+    assert "stopped at once" in running.log
+
+
+def test_no_generation_comes_meanwhile(weir, raw):
+    running = delayed(weir)
+    tell(running)
+    running.signal(signal.SIGHUP)
+    running.wait_for_line("reload: not while the server stops")
+    assert status(ask(raw, running, "/readyz")) == (503, "draining")
+    running.signal(signal.SIGTERM)
+    assert running.wait_exit() == 0
+
+
+def test_a_worker_that_is_replaced_meanwhile_is_not_ready_either(weir, raw):
+    running = delayed(weir)
+    tell(running)
+    [worker] = [pid for pid in running.processes() if pid != running.pid]
+    running.expect_error("worker 0")
+    os.kill(worker, signal.SIGKILL)
+    running.wait_for_line(r"worker 0 \(generation 1\) serves as process")
+    assert status(ask(raw, running, "/readyz")) == (503, "draining")
+    running.signal(signal.SIGTERM)
+    assert running.wait_exit() == 0
+
+
+@pytest.mark.parametrize("delay", ["0s", False])
+def test_without_a_delay_it_stops_at_once(weir, raw, delay):
+    running = delayed(weir, delay)
+    running.signal(signal.SIGTERM)
+    running.wait_for_line("draining: no new connections")
+    assert "stopping in" not in running.log
     assert running.wait_exit() == 0
 
 

@@ -68,7 +68,8 @@ enum weir_ending {
     WEIR_ENDS_WITH_SERVER = 2, /* the server stops: nobody does */
 };
 
-/* Known before `drain`; it only ever grows. Any thread. */
+/* Known before `drain`, a workers.stop_delay before it where a server stops; it only ever
+ * grows. Any thread. */
 WEIR_API enum weir_ending weir_worker_ending(const struct weir_worker *worker);
 
 /* What the module keeps for the worker; NULL at first, and the module's to free. Set in
