@@ -8,6 +8,7 @@
 #ifndef WEIR_HTTP_HEAD_EDIT_H
 #define WEIR_HTTP_HEAD_EDIT_H
 
+#include "base/arena.h"
 #include "http/head.h"
 
 /* What edits may bring a head to, all of it and in fields. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* llhttp reports a name, then a value, as spans that end at the edges of what it was fed. Since
  * lines are fed whole, each is one span; a second span for one value can only be a folded line
- * (RFC 9112 section 5.2), which head.c refuses before us and this file refuses again. */
+ * (RFC 9112 section 5.2), which head_reader.c refuses before us and this file refuses again. */
 #include "http/parser.h"
 
 #include <string.h>

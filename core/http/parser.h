@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* llhttp, fenced: the grammar of a message head, strict, no lenient flag ever (HTTP.md).
  *
- * The caller (head.c) feeds complete lines that it has already measured, all in one buffer that
- * may move between two calls; names and values are reported as offsets into it. Framing,
- * limits and what a field means are not the parser's business. Pure; any thread. */
+ * The caller (head_reader.c) feeds complete lines that it has already measured, all in one
+ * buffer that may move between two calls; names and values are reported as offsets into it.
+ * Framing, limits and what a field means are not the parser's business. Pure; any thread. */
 #ifndef WEIR_HTTP_PARSER_H
 #define WEIR_HTTP_PARSER_H
 

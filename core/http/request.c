@@ -146,7 +146,7 @@ settle_host(struct weir_request *request)
     if (request->target.authority.len > 0) {
         host = request->target.host;
     } else if (field.ptr == NULL) {
-        return HEAD_ACCEPTED; /* HTTP/1.0: head.c has refused the others */
+        return HEAD_ACCEPTED; /* HTTP/1.0: head_judge() has refused the others */
     }
     if (host.is_canonical) {
         request->host = host.raw_name;

@@ -21,7 +21,7 @@
 #include "base/arena.h"
 #include "base/slice.h"
 #include "http/engine.h"
-#include "http/head.h"
+#include "http/head_reader.h"
 #include "http/head_edit.h"
 #include "http/settings.h"
 #include "http/target.h"

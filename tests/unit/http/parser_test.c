@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* llhttp is compiled twice where the processor may have SSE 4.2 (core.am): both read every byte
- * in every place of a head alike. What head.c makes of it stands in head_test.c. */
+ * in every place of a head alike. What head_reader.c makes of it stands in head_reader_test.c.
+ */
 #include "http/parser.h"
 
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The head reader by itself: what it makes of each line, that cutting changes nothing, and what
  * it keeps. (h1_test.c sends the rows of HTTP.md through whole connections.) */
-#include "http/head.h"
+#include "http/head_reader.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -255,4 +255,4 @@ add_tests(TCase *tests)
     tcase_add_test(tests, has_a_status_and_a_text_for_each_refusal);
 }
 
-UNIT_MAIN("http/head", add_tests)
+UNIT_MAIN("http/head_reader", add_tests)
