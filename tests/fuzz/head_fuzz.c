@@ -2,11 +2,10 @@
 /* Request heads. The first line gives limits and a cut, the rest is what a client sends: the
  * outcome must not depend on how it is cut, and what is accepted must pass a checker that was
  * written from RFC 9112 without a look at ours. */
-#include "http/head_reader.h"
-
 #include <stdio.h>
 
 #include "fuzz/fuzz.h"
+#include "http/head_reader.h"
 
 #define TOKEN_MARKS "!#$%&'*+-.^_`|~"
 
