@@ -14,7 +14,8 @@
 #include "config/source.h"
 
 /* Codes are stable: a number once given keeps its meaning. 01: text and files; 02: names;
- * 03: values; 04: structure; 05: what this build cannot do. */
+ * 03: values; 04: structure; 05: what this build cannot do;
+ * 06: what this machine does not have. */
 // clang-format off
 #define DIAGNOSTIC_CODES(X)                                             \
     X(FILE_UNREADABLE,    101, "file that cannot be read")              \
@@ -67,7 +68,11 @@
     X(HANDLER_PLACE,      409, "handler in the wrong list")             \
     X(ADDRESS_TWICE,      410, "address given twice")                   \
     X(NOT_IN_BUILD,       501, "not in this build")                     \
-    X(MODULE_NOT_IN_BUILD, 502, "module not in this build")
+    X(MODULE_NOT_IN_BUILD, 502, "module not in this build")             \
+    X(PATH_MISSING,       601, "file or folder that is not there")      \
+    X(PATH_KIND,          602, "file that is something else")           \
+    X(PATH_FORBIDDEN,     603, "file or folder without permission")     \
+    X(USER_UNKNOWN,       604, "unknown user or group")
 // clang-format on
 
 enum diagnostic_code {

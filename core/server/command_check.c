@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Everything that can be wrong with a configuration is found without binding or opening
+/* Everything that can be wrong with a configuration is found without binding, opening or making
  * anything, so that a check is safe beside a running server. */
 #include "server/command_check.h"
 
@@ -12,6 +12,7 @@
 #include "module/site_check.h"
 #include "server/exit.h"
 #include "server/main.h"
+#include "server/path_check.h"
 
 #define REPORT_MAX_BYTES ((size_t)64 << 20)
 
@@ -47,8 +48,11 @@ no_memory(void)
     return EXIT_SYSTEM;
 }
 
-int
-command_load(const char *file, enum diagnostic_format format, struct site **out)
+/* command_load(); with `with_system` also what path_check() finds. *warnings is their number.
+ */
+static int
+load(const char *file, enum diagnostic_format format, bool with_system, struct site **out,
+        size_t *warnings)
 {
     struct site *site = NULL;
     struct diagnostics *diagnostics = diagnostics_new();
@@ -57,7 +61,9 @@ command_load(const char *file, enum diagnostic_format format, struct site **out)
     }
     int r = site_load(file, diagnostics, &site);
     r = r < 0 ? r : site_check(site, diagnostics);
+    r = r < 0 || !with_system ? r : path_check(site, diagnostics);
     bool has_shown = show(diagnostics, format);
+    *warnings = diagnostics_count(diagnostics);
     diagnostics_free(diagnostics);
     if (r == 0 && has_shown) {
         *out = site;
@@ -65,6 +71,13 @@ command_load(const char *file, enum diagnostic_format format, struct site **out)
     }
     site_free(site);
     return r == -ENOMEM || !has_shown ? no_memory() : EXIT_CONFIGURATION;
+}
+
+int
+command_load(const char *file, enum diagnostic_format format, struct site **out)
+{
+    size_t warnings;
+    return load(file, format, false, out, &warnings);
 }
 
 void
@@ -78,13 +91,16 @@ command_bad_option(const char *command, char **argv)
 static void
 help(FILE *stream)
 {
-    fputs("usage: weir check [-c FILE] [--format=text|json|gcc]\n"
+    fputs("usage: weir check [-c FILE] [--format=text|json|gcc] [--text-only]\n"
           "\n"
-          "Reads the configuration, loads its modules and reports every mistake in it.\n"
+          "Reads the configuration, loads its modules and reports every mistake in it. Opens and\n"
+          "makes nothing.\n"
           "\n"
           "  -c, --config=FILE   the configuration [weir.json]\n"
           "  -f, --format=FORM   text for people, json for programs, gcc for editors\n"
           "  -q, --quiet         say nothing when all is well\n"
+          "  -t, --text-only     do not look for the files, folders and users that it names:\n"
+          "                      another machine will run it\n"
           "  -h, --help          this text\n"
           "\n"
           "Exit status: 0 no mistake, 64 wrong usage, 71 system, 78 mistakes.\n",
@@ -107,6 +123,19 @@ parse_format(const char *text, enum diagnostic_format *out)
     return false;
 }
 
+static void
+say_good(const char *file, const struct site *site, size_t warnings)
+{
+    if (warnings > 0) {
+        printf("%s: no errors, %zu warning%s", file, warnings, warnings == 1 ? "" : "s");
+    } else {
+        printf("%s: no mistakes", file);
+    }
+    printf(" (%zu module%s, %zu listener%s)\n", site->modules_count,
+            site->modules_count == 1 ? "" : "s", site->listeners_count,
+            site->listeners_count == 1 ? "" : "s");
+}
+
 int
 command_check(int argc, char **argv)
 {
@@ -115,16 +144,17 @@ command_check(int argc, char **argv)
         { "format", required_argument, NULL, 'f' },
         { "json", no_argument, NULL, 'j' },
         { "quiet", no_argument, NULL, 'q' },
+        { "text-only", no_argument, NULL, 't' },
         { "help", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 },
     };
     const char *file = COMMAND_CONFIG_FILE;
     enum diagnostic_format format = DIAGNOSTIC_TEXT;
-    bool is_quiet = false;
+    bool is_quiet = false, with_system = true;
     int option;
     optind = 0; /* glibc: begin anew */
     opterr = 0; /* it would say "check", not "weir check" */
-    while ((option = getopt_long(argc, argv, "c:f:qh", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "c:f:qth", options, NULL)) != -1) {
         if (option == 'c') {
             file = optarg;
         } else if (option == 'f') {
@@ -135,6 +165,8 @@ command_check(int argc, char **argv)
             format = DIAGNOSTIC_JSON;
         } else if (option == 'q') {
             is_quiet = true;
+        } else if (option == 't') {
+            with_system = false;
         } else if (option == 'h') {
             help(stdout);
             return 0;
@@ -149,12 +181,11 @@ command_check(int argc, char **argv)
         return EXIT_USAGE_ERROR;
     }
     struct site *site;
-    int code = command_load(file, format, &site);
+    size_t warnings = 0;
+    int code = load(file, format, with_system, &site, &warnings);
     if (code == 0) {
         if (format == DIAGNOSTIC_TEXT && !is_quiet) {
-            printf("%s: no mistakes (%zu module%s, %zu listener%s)\n", file,
-                    site->modules_count, site->modules_count == 1 ? "" : "s",
-                    site->listeners_count, site->listeners_count == 1 ? "" : "s");
+            say_good(file, site, warnings);
         }
         site_free(site);
     }

@@ -78,6 +78,13 @@ find_group(struct weir_str group, gid_t *gid)
     return 0;
 }
 
+int
+privileges_find(struct weir_str user, struct weir_str group, uid_t *uid, gid_t *gid)
+{
+    int r = find_user(user, uid, gid);
+    return r == 0 && group.len > 0 ? find_group(group, gid) : r;
+}
+
 static int
 explain(int error, const char *what, struct weir_str name)
 {

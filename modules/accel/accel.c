@@ -375,7 +375,7 @@ static const struct weir_option options[] = {
     WEIR_LIST(struct accel_conf, to, .element = WEIR_TYPE_STRING, .shorthand = true,
             .help = "Paths, or prefixes that end in /*, that X-Accel-Redirect may lead to; "
                     "only routes marked internal answer"),
-    WEIR_LIST(struct accel_conf, roots, .element = WEIR_TYPE_PATH,
+    WEIR_LIST(struct accel_conf, roots, .element = WEIR_TYPE_PATH, .access = WEIR_ACCESS_FOLDER,
             .help = "Directories whose files X-Sendfile may name"),
     WEIR_LIST(struct accel_conf, headers, .element = WEIR_TYPE_STRING,
             .preset = "X-Accel-Redirect,X-Sendfile",

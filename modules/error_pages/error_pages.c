@@ -227,7 +227,7 @@ open_pages(void *conf_, struct weir_conf_report *report)
 
 static const struct weir_option options[] = {
     WEIR_MAP(struct error_pages_conf, files, .element = WEIR_TYPE_PATH,
-            .keys = WEIR_KEYS_STATUS, .rest = true,
+            .keys = WEIR_KEYS_STATUS, .rest = true, .access = WEIR_ACCESS_FILE,
             .help = "Statuses and their files; of several for one status, what the client "
                     "accepts"),
     WEIR_MAP(struct error_pages_conf, text, .element = WEIR_TYPE_TEMPLATE,

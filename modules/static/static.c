@@ -434,7 +434,7 @@ static const struct weir_choice symlinks[] = {
 
 static const struct weir_option options[] = {
     WEIR_PATH(struct static_conf, root, .required = true, .shorthand = true,
-            .help = "The directory whose files are served"),
+            .access = WEIR_ACCESS_FOLDER, .help = "The directory whose files are served"),
     WEIR_STRING(struct static_conf, strip,
             .help = "A prefix of the request's path that is no part of the file's"),
     WEIR_LIST(struct static_conf, index, .element = WEIR_TYPE_STRING, .preset = "index.html",

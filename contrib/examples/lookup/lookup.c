@@ -199,7 +199,7 @@ look_up(struct weir_request *request, const void *conf_)
 
 static const struct weir_option options[] = {
     WEIR_PATH(struct lookup_options, file, .help = "Addresses that may not pass, one a line",
-            .required = true),
+            .required = true, .access = WEIR_ACCESS_FILE),
 };
 
 static const struct weir_option handler_options[] = {

@@ -86,6 +86,13 @@ enum weir_keys {
     WEIR_KEYS_STATUS = 2, /* as WEIR_TYPE_STATUS reads them */
 };
 
+/* What a path is for. What workers cannot use so is found by `weir check`, before they try. */
+enum weir_access {
+    WEIR_ACCESS_ANY = 0,    /* nothing is known */
+    WEIR_ACCESS_FILE = 1,   /* a file that workers read */
+    WEIR_ACCESS_FOLDER = 2, /* a folder whose files workers read */
+};
+
 struct weir_rate {
     uint64_t count;  /* so many ... */
     uint64_t per_ns; /* ... in so much time */
@@ -167,6 +174,7 @@ struct weir_option {
     bool rest;      /* a MAP of all keys of the object that no other option names */
     bool single;    /* STATUS: one code, no class or range */
     bool zero;      /* COUNT, SIZE, DURATION: zero is a value */
+    enum weir_access access; /* of PATH, also as element */
 };
 
 /* Fails to compile when the field is not of the type that the option fills. */
