@@ -6,6 +6,8 @@ Each row is sent whole, byte by byte and split in two at every point, with the s
 tests/unit/http/h1_answer_test.c has such rows without sockets. The handler is tests/support/rig_module.c's."""
 
 import os
+import select
+import time
 from unittest import mock
 
 import pytest
@@ -203,3 +205,57 @@ def test_half_a_request_is_none(running, raw, data, how):
     assert connection.ended == weir_raw.CLOSED
     assert not connection.buffer.startswith(b"HTTP/1.1 200") or b"/ignore" in data
     running.descriptors_return_to(running.unused)
+
+
+# --- slow clients (F28, F29)
+
+
+@pytest.fixture(scope="module")
+def impatient(weir_for_all):
+    limits = {"limits": {"body_rate": "20b/s"}, "timeouts": {"body": "1s", "head": "1s", "keepalive": "1h"}}
+    return weir_for_all({"modules": [{"name": "rig", "path": MODULE}], "servers": [server({"handle": "rig"})],
+                         "defaults": limits})
+
+
+SLOW_ROWS = [
+    ("a head that stops", b"GET /hello HT", b""),
+    ("a head that drips (F28)", GET[:-2] + b"X: ", b"y"),
+    ("empty lines that drip", b"\r\n", b"\r\n"),
+    ("a body that stops", post("/sink") + b"hel", b""),
+    ("one that never begins", post("/sink"), b""),
+    ("one that drips (F29)", post("/sink", "Content-Length: 100000\r\n"), b"y"),
+    ("a chunk that stops", post("/sink", CHUNKED) + b"5\r\nhel", b""),
+    ("chunks that drip", post("/sink", CHUNKED), b"1\r\ny\r\n"),
+    ("a chunk that nobody reads", post("/ignore", CHUNKED) + b"5\r\nhel", b""),
+    ("trailers that stop", post("/sink", CHUNKED) + b"0\r\nX: ", b""),
+]
+
+
+@pytest.mark.parametrize("how", ["whole", "bytes"])
+def test_who_is_too_slow_is_told_so(impatient, raw, how):
+    """408 where an answer is still possible, and not before its time. All rows at once, since each takes some."""
+    began = time.monotonic()
+    slow = {raw(impatient).send(data, how): (why, more) for why, data, more in SLOW_ROWS}
+    while slow:
+        told = select.select([connection.socket for connection in slow], [], [], 0.2)[0]
+        for connection, (why, more) in list(slow.items()):
+            if connection.socket not in told:
+                connection.send(more)
+                continue
+            del slow[connection]
+            answer = connection.read()
+            assert (answer.status, answer.field("Connection")) == (408, "close"), why
+            assert time.monotonic() - began >= 1, why
+    for connection in raw.connections:
+        connection.expect_closed()
+
+
+def test_who_keeps_the_pace_is_not(impatient, raw):
+    connection = raw(impatient).send(post("/sink", "Content-Length: 300\r\n"))
+    began = time.monotonic()
+    for _ in range(30):
+        assert not select.select([connection.socket], [], [], 0.1)[0]
+        connection.send(b"0123456789")
+    assert time.monotonic() - began > 2
+    assert connection.read().body == b"300"
+    connection.expect_open()

@@ -217,8 +217,9 @@ def test_the_answer_is_the_same_however_the_bytes_are_cut(server, data, status, 
                 assert connection.send(ask("/ten")).read().body == TEN, how
 
 
-def test_several_ranges_are_parts(server, raw):
-    answer = raw(server).send(ask("/ten", "Range: bytes=0-1,4-5,-1")).read()
+@pytest.mark.parametrize("how", ["whole", "bytes"])
+def test_several_ranges_are_parts(server, raw, how):
+    answer = raw(server).send(ask("/ten", "Range: bytes=0-1,4-5,-1"), how).read()
     kind, _, boundary = answer.field("Content-Type").partition("; boundary=")
     assert (answer.status, kind, answer.field("Content-Range")) == (206, "multipart/byteranges", None)
     parts = answer.body.split(b"--" + boundary.encode())
@@ -232,9 +233,10 @@ def test_links_may_be_denied_and_hidden_files_shown(server, raw, name, status):
     assert raw(server).send(ask(f"/strict/{name}")).read().status == status
 
 
-def test_a_listing_escapes_names(server, raw):
+@pytest.mark.parametrize("how", ["whole", "bytes"])
+def test_a_listing_escapes_names(server, raw, how):
     """Markup, schemes, line breaks and bytes that are no text: each link leads to its file, and nowhere else."""
-    page = raw(server).send(ask("/list/dir/")).read()
+    page = raw(server).send(ask("/list/dir/"), how).read()
     assert page.field("Content-Type") == "text/html; charset=utf-8"
     for text in (b"<b>", b"\nbreak", b'href="javascript'):
         assert text not in page.body
@@ -245,18 +247,19 @@ def test_a_listing_escapes_names(server, raw):
     assert len(files) == 6
     for link in files:
         target = b"/list/dir/" + link[2:].replace(b"&amp;", b"&").replace(b"&#39;", b"'").replace(b"&quot;", b'"')
-        assert raw(server).send(ask(target.decode("ascii"))).read().body == b"x", target
+        assert raw(server).send(ask(target.decode("ascii")), how).read().body == b"x", target
 
 
+@pytest.mark.parametrize("how", ["whole", "bytes"])
 @pytest.mark.parametrize("change", ["shrinks", "is emptied"])
-def test_a_file_that_shrinks_while_it_is_sent_ends_the_connection(server, raw, folder, change):
+def test_a_file_that_shrinks_while_it_is_sent_ends_the_connection(server, raw, folder, change, how):
     """F54: rather than wrong bytes, or an answer that is never whole."""
-    file = folder / "www" / change.replace(" ", "-")
+    file = folder / "www" / f"{change.replace(' ', '-')}-{how}"
     with open(file, "wb") as large:
         large.truncate(64 << 20)
     connection = raw(server)
     connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-    connection.send(ask(f"/{file.name}"))
+    connection.send(ask(f"/{file.name}"), how)
     assert connection.read_head().field("Content-Length") == str(64 << 20)
     os.truncate(file, 1 << 20 if change == "shrinks" else 0)
     server.expect_error("the answer could not be finished")
@@ -269,12 +272,13 @@ def test_a_file_that_shrinks_while_it_is_sent_ends_the_connection(server, raw, f
     assert seen < 64 << 20
 
 
-def test_a_file_that_is_replaced_while_it_is_sent_arrives_as_it_was(server, raw, folder):
-    file = folder / "www" / "replaced"
+@pytest.mark.parametrize("how", ["whole", "bytes"])
+def test_a_file_that_is_replaced_while_it_is_sent_arrives_as_it_was(server, raw, folder, how):
+    file = folder / "www" / f"replaced-{how}"
     file.write_bytes(b"a" * (16 << 20))
     connection = raw(server)
     connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-    connection.send(ask("/replaced"))
+    connection.send(ask(f"/{file.name}"), how)
     assert connection.read_head().status == 200
     (folder / "www" / "new").write_bytes(b"b" * (16 << 20))
     os.replace(folder / "www" / "new", file)

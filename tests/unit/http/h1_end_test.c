@@ -64,35 +64,46 @@ static const struct {
     { "an empty line is no request", GET CRLF, 1 },
 };
 
-/* Whatever the socket takes at once, and whenever the FIN is seen. */
+/* What the socket takes at once, in which pieces the bytes come, and when the FIN is seen. */
+static void
+check_fin(struct rig *rig, int row, uint64_t room, size_t split, bool is_late)
+{
+    struct weir_str bytes = weir_str_from(fin_cases[row].bytes);
+    rig_connect(rig);
+    rig->stream.allowed_bytes = room;
+    if (is_late) {
+        rig_send_split(rig, bytes, split);
+    } else {
+        memory_stream_send(&rig->stream, bytes);
+    }
+    if (!rig->stream.is_closed) {
+        memory_stream_end(&rig->stream);
+    }
+    rig_settle(rig);
+    for (int i = 0; i < 20 && !rig->stream.is_closed; i++) {
+        memory_stream_allow(&rig->stream, 100000);
+        rig_settle(rig);
+    }
+    struct weir_str rest;
+    unsigned count = count_answers(rig, &rest);
+    ck_assert_msg(count == fin_cases[row].answers && rest.len == 0,
+            "%s: %u answers and %zu bytes (room %llu, split %zu, late %d)", fin_cases[row].why,
+            count, rest.len, (unsigned long long)room, split, (int)is_late);
+    unit_check(rig->stream.is_closed && !rig->stream.was_reset, fin_cases[row].why);
+}
+
 START_TEST(answers_what_was_asked_before_the_end)
 {
     static const uint64_t rooms[] = { 0, 1, 100, 70000, UINT64_MAX };
     struct rig *rig = new_rig();
     for (int room = 0; room < ROWS(rooms); room++) {
-        for (int late = 0; late < 2; late++) {
-            rig_connect(rig);
-            rig->stream.allowed_bytes = rooms[room];
-            memory_stream_send(&rig->stream, weir_str_from(fin_cases[_i].bytes));
-            if (late) {
-                rig_settle(rig);
-            }
-            if (!rig->stream.is_closed) {
-                memory_stream_end(&rig->stream);
-            }
-            rig_settle(rig);
-            for (int i = 0; i < 20 && !rig->stream.is_closed; i++) {
-                memory_stream_allow(&rig->stream, 100000);
-                rig_settle(rig);
-            }
-            struct weir_str rest;
-            unsigned count = count_answers(rig, &rest);
-            ck_assert_msg(count == fin_cases[_i].answers && rest.len == 0,
-                    "%s: %u answers and %zu bytes (room %d, late %d)", fin_cases[_i].why, count,
-                    rest.len, room, late);
-            unit_check(rig->stream.is_closed && !rig->stream.was_reset, fin_cases[_i].why);
-        }
+        check_fin(rig, _i, rooms[room], 0, false);
+        check_fin(rig, _i, rooms[room], 0, true);
     }
+    for (size_t split = 1; split < strlen(fin_cases[_i].bytes); split++) {
+        check_fin(rig, _i, UINT64_MAX, split, true);
+    }
+    check_fin(rig, _i, UINT64_MAX, RIG_BYTEWISE, true);
     rig_fini(rig);
 }
 END_TEST
@@ -107,18 +118,21 @@ START_TEST(ends_a_body_that_breaks_off)
         "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhell",
     };
     struct rig *rig = new_rig();
-    rig_connect(rig);
-    memory_stream_send(&rig->stream, weir_str_from(requests[_i]));
-    rig_settle(rig);
-    ck_assert_uint_eq(rig->ended[REQUEST_END_COMPLETE], 0);
-    memory_stream_end(&rig->stream);
-    rig_settle(rig);
-    ck_assert(rig->stream.is_closed);
-    ck_assert_int_eq(rig->closed, H1_CLOSE_CLIENT);
-    struct weir_str rest = rig_received(rig);
-    struct rig_answer answer;
-    bool is_whole = rig_next_answer(&rest, false, &answer) && answer.is_complete;
-    ck_assert(!is_whole || answer.status == 400); /* never a success */
+    size_t len = strlen(requests[_i]);
+    for (size_t split = 0; split <= len; split++) {
+        unsigned ended = rig->ended[REQUEST_END_COMPLETE];
+        rig_connect(rig);
+        rig_send_split(rig, weir_str_from(requests[_i]), split == len ? RIG_BYTEWISE : split);
+        ck_assert_uint_eq(rig->ended[REQUEST_END_COMPLETE], ended);
+        memory_stream_end(&rig->stream);
+        rig_settle(rig);
+        ck_assert(rig->stream.is_closed);
+        ck_assert_int_eq(rig->closed, H1_CLOSE_CLIENT);
+        struct weir_str rest = rig_received(rig);
+        struct rig_answer answer;
+        bool is_whole = rig_next_answer(&rest, false, &answer) && answer.is_complete;
+        ck_assert(!is_whole || answer.status == 400); /* never a success */
+    }
     rig_fini(rig);
 }
 END_TEST
@@ -185,27 +199,38 @@ END_TEST
 
 /* ---- answers that cannot be finished ----------------------------------------------------- */
 
+static void
+check_short(struct rig *rig, uint64_t room, size_t split)
+{
+    rig_connect(rig);
+    rig->stream.allowed_bytes = room;
+    rig_send_split(rig, WEIR_STR(BIG "GET /short HTTP/1.1\r\nHost: a\r\n\r\n" GET), split);
+    memory_stream_allow(&rig->stream, UINT64_MAX);
+    rig_settle(rig);
+    struct weir_str rest;
+    ck_assert_uint_eq(count_answers(rig, &rest), 1); /* the one before is whole */
+    struct rig_answer answer;
+    ck_assert(rig_next_answer(&rest, false, &answer));
+    ck_assert_uint_eq(answer.status, 200);
+    ck_assert(!answer.is_complete);
+    ck_assert_uint_eq(rest.len, 0); /* nothing behind it */
+    ck_assert(rig->stream.is_shut_down || rig->stream.is_closed);
+}
+
 START_TEST(shows_that_an_answer_is_not_whole)
 {
     struct rig *rig = new_rig();
     static const uint64_t rooms[] = { 1, 1000, UINT64_MAX };
     for (int room = 0; room < ROWS(rooms); room++) {
-        rig_connect(rig);
-        rig->stream.allowed_bytes = rooms[room];
-        rig_send(rig, WEIR_STR(BIG "GET /short HTTP/1.1\r\nHost: a\r\n\r\n" GET));
-        memory_stream_allow(&rig->stream, UINT64_MAX);
-        rig_settle(rig);
-        struct weir_str rest;
-        ck_assert_uint_eq(count_answers(rig, &rest), 1); /* the one before is whole */
-        struct rig_answer answer;
-        ck_assert(rig_next_answer(&rest, false, &answer));
-        ck_assert_uint_eq(answer.status, 200);
-        ck_assert(!answer.is_complete);
-        ck_assert_uint_eq(rest.len, 0); /* nothing behind it */
-        ck_assert(rig->stream.is_shut_down || rig->stream.is_closed);
+        check_short(rig, rooms[room], 0);
     }
-    ck_assert_uint_eq(rig->ended[REQUEST_END_ANSWER_SHORT], 3);
-    ck_assert_uint_eq(rig->ended[REQUEST_END_COMPLETE], 3);
+    for (size_t split = 1; split < strlen(BIG "GET /short HTTP/1.1\r\nHost: a\r\n\r\n" GET);
+            split++) {
+        check_short(rig, UINT64_MAX, split);
+    }
+    check_short(rig, UINT64_MAX, RIG_BYTEWISE);
+    ck_assert_uint_eq(rig->ended[REQUEST_END_ANSWER_SHORT],
+            rig->ended[REQUEST_END_COMPLETE]); /* and that was counted */
     rig_pass(rig, 4);
     ck_assert_int_eq(rig->closed, H1_CLOSE_BROKEN);
     rig_fini(rig);

@@ -526,12 +526,10 @@ END_TEST
 
 /* ---- several parts ----------------------------------------------------------------------- */
 
-START_TEST(sends_several_ranges_as_parts)
+static void
+check_parts(struct site *site, const char *request, size_t split)
 {
-    struct site site;
-    site_init(&site, PLAIN, 0);
-    struct rig_answer answer = file_rig_ask(&site.files,
-            WITH("/ten.bin", "Range: bytes=0-1,4-5,-1"), 0);
+    struct rig_answer answer = file_rig_ask(&site->files, request, split);
     ck_assert_uint_eq(answer.status, 206);
     struct weir_str type = rig_field(answer.head, "content-type");
     static const char *const prefix = "multipart/byteranges; boundary=";
@@ -548,9 +546,19 @@ START_TEST(sends_several_ranges_as_parts)
     ck_assert_msg(weir_str_eq(answer.body, weir_str_from(want)), "%.*s",
             WEIR_STR_ARG(answer.body));
     ck_assert(rig_field(answer.head, "content-range").ptr == NULL);
+}
 
-    answer = file_rig_ask(&site.files, WITH("/big.bin", "Range: bytes=100-199,70000-299999"),
-            0);
+START_TEST(sends_several_ranges_as_parts)
+{
+    static const char request[] = WITH("/ten.bin", "Range: bytes=0-1,4-5,-1");
+    struct site site;
+    site_init(&site, PLAIN, 0);
+    for (size_t split = 0; split < strlen(request); split++) {
+        check_parts(&site, request, split);
+    }
+    check_parts(&site, request, SIZE_MAX);
+    struct rig_answer answer = file_rig_ask(&site.files,
+            WITH("/big.bin", "Range: bytes=100-199,70000-299999"), 0);
     ck_assert_uint_eq(answer.status, 206);
     ck_assert(answer.is_complete);
     ck_assert_ptr_nonnull(memmem(answer.body.ptr, answer.body.len, big + 100, 100));
