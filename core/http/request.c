@@ -128,6 +128,19 @@ request_free(struct weir_request *request)
     engine->spares++;
 }
 
+/* Nobody is to take the Host that an absolute target overrules for the one that was asked (RFC
+ * 9112 section 3.2.2): the field says what the target does. */
+static void
+overrule_host(struct head *head, struct weir_str authority)
+{
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        if (head->fields[i].id == FIELD_HOST) {
+            head->fields[i].value_at = (uint32_t)(authority.ptr - head->bytes);
+            head->fields[i].value_len = (uint32_t)authority.len;
+        }
+    }
+}
+
 /* Host, or the authority of an absolute target, as one spelling (RFC 9112 section 3.2). */
 static enum head_refusal
 settle_host(struct weir_request *request)
@@ -145,6 +158,7 @@ settle_host(struct weir_request *request)
     }
     if (request->target.authority.len > 0) {
         host = request->target.host;
+        overrule_host(&request->head, request->target.authority);
     } else if (field.ptr == NULL) {
         return HEAD_ACCEPTED; /* HTTP/1.0: head_judge() has refused the others */
     }

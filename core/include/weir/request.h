@@ -40,7 +40,7 @@ WEIR_API WEIR_LOOP uint32_t weir_request_path_flags(const struct weir_request *r
 WEIR_API WEIR_ANY size_t weir_path_encode(char *dst, struct weir_str path);
 
 /* The host asked for, in lower case, without port and brackets; an absolute target's authority
- * wins over Host (RFC 9112 section 3.2.2). Empty only in HTTP/1.0. */
+ * wins over Host (RFC 9112 section 3.2.2), which then reads like it. Empty only in HTTP/1.0. */
 WEIR_API WEIR_LOOP struct weir_str weir_request_host(const struct weir_request *request);
 
 /* 10 for HTTP/1.0, 11 for HTTP/1.1, 20 for HTTP/2. */

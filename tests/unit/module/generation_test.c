@@ -11,15 +11,17 @@
 #include "support/module_rig.h"
 #include "support/unit.h"
 
-/* "scheme host path". */
+/* "scheme host path", and the Host field. */
 static enum weir_verdict
 tell(struct weir_request *request, const void *conf)
 {
     (void)conf;
     char text[128];
-    int len = snprintf(text, sizeof(text), "%.*s %.*s %.*s",
+    struct weir_str field = weir_request_field(request, WEIR_STR("Host"));
+    int len = snprintf(text, sizeof(text), "%.*s %.*s %.*s, %.*s",
             WEIR_STR_ARG(weir_request_scheme(request)),
-            WEIR_STR_ARG(weir_request_host(request)), WEIR_STR_ARG(weir_request_path(request)));
+            WEIR_STR_ARG(weir_request_host(request)), WEIR_STR_ARG(weir_request_path(request)),
+            (int)field.len, field.ptr == NULL ? "" : field.ptr);
     return weir_reply_text(request, 200, WEIR_STR("text/plain"),
             weir_str_make(text, (size_t)len));
 }
@@ -49,7 +51,15 @@ static const struct {
     const char *status, *field, *end; /* of the answer; field NULL: any */
 } cases[] = {
     { "the host of the target wins (RFC 9112 3.2.2)", "", "/*",
-            ASK("GET", "http://b.example/x", "a"), "200", NULL, "http b.example /x" },
+            ASK("GET", "http://b.example/x", "a"), "200", NULL,
+            "http b.example /x, b.example" },
+    { "and nobody sees the field", "", "/*", ASK("GET", "http://B.example.:81?q", "admin"),
+            "200", NULL, "http b.example /, B.example.:81" },
+    { "otherwise it is as it was sent", "", "/*", ASK("GET", "/x", "A.example:80"), "200", NULL,
+            "http a.example /x, A.example:80" },
+    { "where there is none, there is none (HTTP/1.0)", "", "/*",
+            "GET http://b/x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "200", NULL,
+            "http b /x, " },
     { "an https target without TLS (RFC 9110 7.4)", "", "/*", ASK("GET", "https://a/x", "a"),
             "421", NULL, "421 Misdirected Request\n" },
     { "in any case", "", "/*", ASK("GET", "HTTPS://a/x", "a"), "421", NULL,
@@ -57,7 +67,7 @@ static const struct {
     { "from a stranger", OTHERS, "/*", ASK("GET", "https://a/x", "a"), "421", NULL,
             "421 Misdirected Request\n" },
     { "a gateway that is trusted may", TRUST, "/*", ASK("GET", "https://a/x", "a"), "200", NULL,
-            "https a /x" },
+            "https a /x, a" },
     { "a host that no server has", "\"host\": \"a\", ", "/*", ASK("GET", "/", "b"), "421", NULL,
             "421 Misdirected Request\n" },
     { "nor one in the target", "\"host\": \"a\", ", "/*", ASK("GET", "http://b/", "a"), "421",
@@ -69,7 +79,7 @@ static const struct {
             "404 Not Found\n" },
     { "a ping of a host that is not here", "\"host\": \"a\", ", "/x", ASK("OPTIONS", "*", "b"),
             "421", NULL, "421 Misdirected Request\n" },
-    { "a module may answer it", "", NULL, PING, "200", NULL, "http a *" },
+    { "a module may answer it", "", NULL, PING, "200", NULL, "http a *, a" },
 };
 
 static void
