@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "base/buf.h"
 #include "base/num.h"
+#include "http/error_body.h"
 #include "http/request.h"
 
 #define FIELDS_MAX   256u
@@ -440,76 +441,18 @@ weir_reply_text(struct weir_request *request, unsigned status, struct weir_str t
     return WEIR_DONE;
 }
 
-static bool
-accepts_html(const struct weir_request *request)
-{
-    struct weir_str accept = head_find(&request->head, FIELD_ACCEPT);
-    struct weir_str type;
-    while (field_list_next(&accept, &type)) {
-        struct weir_str parameters = type;
-        if (weir_str_split(&parameters, ';', &type) &&
-                weir_str_eq_icase(type, WEIR_STR("text/html"))) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static char *
-put(char *at, struct weir_str text)
-{
-    if (text.len > 0) {
-        memcpy(at, text.ptr, text.len);
-    }
-    return at + text.len;
-}
-
-#define STATUS_DIGITS 3u
-
-static char *
-put_status(char *at, unsigned status, struct weir_str reason)
-{
-    at += num_format_u64(at, status);
-    *at++ = ' ';
-    return put(at, reason);
-}
-
 /* Never fails for want of memory: the answer then goes out without a body. */
 static void
 write_error_body(struct weir_request *request, unsigned status)
 {
-    bool is_html = request->refusal == HEAD_ACCEPTED && accepts_html(request);
-    struct weir_str before = WEIR_STR(""), between = WEIR_STR(""), behind = WEIR_STR("\n");
-    struct weir_str type = WEIR_STR("text/plain; charset=utf-8");
-    if (is_html) {
-        before = WEIR_STR(
-                "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>");
-        between = WEIR_STR(
-                "</title>\n<style>body{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;"
-                "margin:15vh auto;padding:0 1rem;color:#345}h1{font-size:1.6rem}</style></head>\n"
-                "<body><h1>");
-        behind = WEIR_STR("</h1></body></html>\n");
-        type = WEIR_STR("text/html; charset=utf-8");
-    }
-    struct weir_str reason = status_reason(status);
-    size_t says_bytes = STATUS_DIGITS + 1 + reason.len;
-    size_t bytes = before.len + says_bytes + behind.len +
-            (is_html ? between.len + says_bytes : 0);
     struct slice slice;
-    char *at;
+    struct weir_str type;
     struct reply_field *field = new_field(request);
-    if (field == NULL || slice_alloc(bytes, &slice, &at) < 0) {
+    if (field == NULL || error_body_make(request, status, &type, &slice) < 0) {
         return;
     }
     *field = (struct reply_field){ field_name(FIELD_CONTENT_TYPE), type, FIELD_CONTENT_TYPE };
     request->reply.field_count++;
-    at = put(at, before);
-    at = put_status(at, status, reason);
-    if (is_html) {
-        at = put(at, between);
-        at = put_status(at, status, reason);
-    }
-    put(at, behind);
     int ignored = push(request, slice);
     (void)ignored;
 }

@@ -320,7 +320,9 @@ START_TEST(answers_in_html_where_it_is_accepted)
         const char *accept;
         bool is_html;
     } rows[] = { { "", false }, { "text/html", true }, { "*/*", false },
-        { "application/json, TEXT/HTML;q=0.9", true }, { "text/htmlx", false } };
+        { "application/json, TEXT/HTML;q=0.9", true }, { "text/htmlx", false },
+        { "text/html;q=0", false }, { "text/html; Q=0.000, */*", false },
+        { "text/html;q=0.001", true }, { "text/html;level=1;q=1", true } };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct weir_request *request = begin("GET");
         ck_assert_int_eq(head_reader_add(&request->reader, WEIR_STR("accept"),
@@ -359,7 +361,8 @@ START_TEST(knows_answers_without_a_body)
         unsigned status;
         bool is_bodiless;
     } rows[] = { { "GET", 200, false }, { "HEAD", 200, true }, { "GET", 204, true },
-        { "GET", 304, true }, { "HEAD", 404, true }, { "POST", 205, false } };
+        { "GET", 304, true }, { "HEAD", 404, true }, { "POST", 205, true },
+        { "PUT", 201, false } };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct weir_request *request = begin(rows[i].method);
         ck_assert_int_eq(weir_reply_begin(request, rows[i].status), 0);
