@@ -83,16 +83,46 @@ static const bool is_plain[256] = {
     [']' ... '~'] = true,
 };
 
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* The high bit of each byte that is zero, and perhaps of others above one. */
+static inline uint64_t
+zeros(uint64_t bytes)
+{
+    return (bytes - EACH(1)) & ~bytes & EACH(0x80);
+}
+
+/* The same of eight bytes at once. */
+static inline bool
+are_plain(uint64_t bytes)
+{
+    uint64_t below_space = (bytes - EACH(0x20)) & ~bytes;
+    uint64_t above_tilde = bytes | (bytes + EACH(1));
+    uint64_t escaped = zeros(bytes ^ EACH('"')) | zeros(bytes ^ EACH('\\'));
+    return ((below_space | above_tilde | escaped) & EACH(0x80)) == 0;
+}
+
+#undef EACH
+
 /* What of `text` needs no escape is put; the rest begins with a byte that does. */
 static inline char *
 put_plain(char *at, struct weir_str *text)
 {
-    const char *from = text->ptr, *end = text->ptr + text->len;
-    while (from < end && is_plain[(unsigned char)*from]) {
-        *at++ = *from++;
+    size_t len = 0;
+    for (uint64_t bytes; text->len - len >= sizeof(bytes); len += sizeof(bytes)) {
+        memcpy(&bytes, text->ptr + len, sizeof(bytes));
+        if (!are_plain(bytes)) {
+            break;
+        }
+        memcpy(at + len, &bytes, sizeof(bytes));
     }
-    *text = weir_str_make(from, (size_t)(end - from));
-    return at;
+    for (; len < text->len && is_plain[(unsigned char)text->ptr[len]]; len++) {
+        at[len] = text->ptr[len];
+    }
+    if (len > 0) {
+        *text = weir_str_make(text->ptr + len, text->len - len);
+    }
+    return at + len;
 }
 
 static struct weir_str

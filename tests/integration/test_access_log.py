@@ -80,6 +80,20 @@ def test_no_client_forges_a_line(weir, raw, log, form, written):
     assert all(0x20 <= ord(c) < 0x7F for c in line)
 
 
+@pytest.mark.parametrize("form, escaped", [
+    ("combined", {'"': r"\x22", "\\": r"\x5C", "\xa0": r"\xA0"}),
+    ("json", {'"': r"\"", "\\": r"\\", "\xa0": r"\u00a0"}),
+])
+def test_a_byte_is_escaped_wherever_it_stands(weir, raw, log, form, escaped):
+    running = weir(logged({"file": str(log), "format": form}))
+    plain = "Agent/1.0 ~ (!#[]^`) a-z"
+    sent = [(plain[:i], byte, plain[i:]) for byte in escaped for i in range(len(plain) + 1)]
+    ask(raw, running, *[get("/hello", fields=f"Referer: {a}{b}{c}\r\n") for a, b, c in sent])
+    want = [a + escaped[b] + c for a, b, c in sent]
+    for line, text in zip(lines_of(log, len(want)), want):
+        assert f'"{text}"' in line
+
+
 def test_a_template_is_a_line(weir, raw, log):
     running = weir(logged({"file": str(log), "format": "{client.ip} {method} {target} {status} {request.id}"}))
     ask(raw, running, get("/hello"))
