@@ -84,13 +84,14 @@ def test_a_server_that_stops_is_not_ready(weir, raw, path, want):
 
 def test_one_that_was_reloaded_before_it_stops_is_not_ready(weir, raw):
     running = weir(watched())
-    connection = raw(running)
+    connection, idle = raw(running), raw(running)
     request = get("/readyz")
     assert connection.send(get("/hello") + request[:20]).read().body == b"hello"
+    assert idle.send(get("/hello")).read().body == b"hello"
     running.signal(signal.SIGHUP)
     running.wait_for_line("draining: no new connections")
     running.signal(signal.SIGTERM)
-    running.wait_for_line("stopping")
+    idle.expect_closed()  # the worker has heard of it
     assert status(connection.send(request[20:]).read()) == (503, "draining")
     assert running.wait_exit() == 0
 
@@ -158,7 +159,7 @@ def test_no_generation_comes_meanwhile(weir, raw):
     tell(running)
     running.signal(signal.SIGHUP)
     running.wait_for_line("reload: not while the server stops")
-    assert status(ask(raw, running, "/readyz")) == (503, "draining")
+    assert eventually(lambda: status(ask(raw, running, "/readyz")) == (503, "draining"))
     running.signal(signal.SIGTERM)
     assert running.wait_exit() == 0
 
