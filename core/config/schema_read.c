@@ -473,8 +473,11 @@ read_template(struct schema *schema, const struct weir_option *option,
             template_suggest(&suggestion, &schema->extras);
             suggestion_hint(&suggestion, d);
             diagnostic_more(d, "a brace itself is written {{");
+        } else if (mistake.is_later) {
+            config_mistake(schema->diagnostics, DIAGNOSTIC_NOT_IN_BUILD, &part,
+                    "variable \"%.*s\" is not in this build", WEIR_STR_ARG(found));
         } else {
-            d = config_mistake(schema->diagnostics, DIAGNOSTIC_TEMPLATE, &part, "\"%s\": %s",
+            config_mistake(schema->diagnostics, DIAGNOSTIC_TEMPLATE, &part, "\"%s\": %s",
                     schema_key(option), mistake.message);
         }
     } else if (r < 0) {

@@ -98,7 +98,7 @@ template_variable_parse(struct weir_str name, const struct template_extras *extr
 static int
 refuse(struct template_mistake *mistake, size_t offset, size_t length, const char *message)
 {
-    *mistake = (struct template_mistake){ offset, length, message, false };
+    *mistake = (struct template_mistake){ offset, length, message, false, false };
     return -EINVAL;
 }
 
@@ -138,7 +138,8 @@ parse_variable(struct arena *arena, struct weir_str text, size_t open,
     const char *message;
     if (template_variable_parse(name, extras, piece, &message) < 0) {
         int r = refuse(mistake, open + 1, name.len, message);
-        mistake->is_unknown_name = strcmp(message, "unknown variable") == 0;
+        mistake->is_unknown_name = piece->variable == TEMPLATE_LITERAL;
+        mistake->is_later = template_time_of(piece->variable) == TEMPLATE_NEVER;
         return r;
     }
     if (template_time_of(piece->variable) == TEMPLATE_ENDED && context != WEIR_CONTEXT_LOG) {

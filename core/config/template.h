@@ -93,6 +93,7 @@ struct template_mistake {
     size_t offset, length; /* in the text */
     const char *message;   /* constant */
     bool is_unknown_name;  /* `offset` and `length` are the name's */
+    bool is_later;         /* likewise, and it is TEMPLATE_NEVER */
 };
 
 /* Parses `text` into `arena`; `extras` outlive it, and may be NULL. Returns 0; -EINVAL and

@@ -137,38 +137,59 @@ compile_wanted(struct schema *schema, const struct config_value *value,
     return ok;
 }
 
+static bool
+check_field_name(struct schema *schema, const struct config_member *member)
+{
+    struct weir_str key = member->key;
+    if (field_name_is_valid(key)) {
+        return true;
+    }
+    config_key_mistake(schema->diagnostics, DIAGNOSTIC_NAME_FORM, member->value,
+            "\"%.*s\" is no name of a header field", (int)(key.len < 200 ? key.len : 200),
+            key.ptr);
+    return false;
+}
+
+static bool
+check_variable(struct schema *schema, const struct config_member *member)
+{
+    struct template_piece piece;
+    const char *message = NULL;
+    struct weir_str key = member->key;
+    int r = template_variable_parse(key, &schema->extras, &piece, &message);
+    int shown = (int)(key.len < 200 ? key.len : 200);
+    if (piece.variable == TEMPLATE_LITERAL) {
+        struct suggestion suggestion;
+        struct diagnostic *d = config_key_mistake(schema->diagnostics,
+                DIAGNOSTIC_VARIABLE_UNKNOWN, member->value, "unknown variable \"%.*s\"", shown,
+                key.ptr);
+        suggestion_init(&suggestion, key);
+        template_suggest(&suggestion, &schema->extras);
+        suggestion_hint(&suggestion, d);
+    } else if (template_time_of(piece.variable) == TEMPLATE_NEVER) {
+        config_key_mistake(schema->diagnostics, DIAGNOSTIC_NOT_IN_BUILD, member->value,
+                "variable \"%.*s\" is not in this build", shown, key.ptr);
+    } else if (r < 0) {
+        config_key_mistake(schema->diagnostics, DIAGNOSTIC_TEMPLATE, member->value,
+                "\"%.*s\": %s", shown, key.ptr, message);
+    } else if (template_time_of(piece.variable) == TEMPLATE_ENDED) {
+        config_key_mistake(schema->diagnostics, DIAGNOSTIC_TEMPLATE, member->value,
+                "\"%.*s\" is known when the request has ended: no route can depend on it",
+                shown, key.ptr);
+    } else {
+        return true;
+    }
+    return false;
+}
+
 /* The name of a header field, a parameter or a variable. */
 static bool
 compile_name(struct schema *schema, const struct config_member *member,
         struct condition *condition)
 {
     struct weir_str key = member->key;
-    const char *message = NULL;
-    struct template_piece piece;
-    if (condition->kind == CONDITION_HEADER && !field_name_is_valid(key)) {
-        message = "is no name of a header field";
-    } else if (condition->kind == CONDITION_VARIABLE) {
-        if (template_variable_parse(key, &schema->extras, &piece, &message) == 0 &&
-                template_time_of(piece.variable) == TEMPLATE_ENDED) {
-            config_key_mistake(schema->diagnostics, DIAGNOSTIC_TEMPLATE, member->value,
-                    "\"%.*s\" is known when the request has ended: no route can depend on it",
-                    WEIR_STR_ARG(key));
-            return false;
-        }
-    }
-    if (message != NULL) {
-        bool is_variable = condition->kind == CONDITION_VARIABLE;
-        struct diagnostic *d = config_key_mistake(schema->diagnostics,
-                is_variable ? DIAGNOSTIC_VARIABLE_UNKNOWN : DIAGNOSTIC_NAME_FORM, member->value,
-                is_variable ? "unknown variable \"%.*s\""
-                            : "\"%.*s\" is no name of a header field",
-                (int)(key.len < 200 ? key.len : 200), key.ptr);
-        struct suggestion suggestion;
-        suggestion_init(&suggestion, key);
-        if (is_variable) {
-            template_suggest(&suggestion, &schema->extras);
-        }
-        suggestion_hint(&suggestion, d);
+    if ((condition->kind == CONDITION_HEADER && !check_field_name(schema, member)) ||
+            (condition->kind == CONDITION_VARIABLE && !check_variable(schema, member))) {
         return false;
     }
     condition->name = arena_copy(schema->arena, key);
