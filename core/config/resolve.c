@@ -211,6 +211,28 @@ read_secret(struct resolver *resolver, struct config_value *value)
     free(text);
 }
 
+/* ${HOME} as a shell writes it stays as it is, which is hardly meant. */
+static void
+warn_of_shell(struct resolver *resolver, const struct config_value *value)
+{
+    struct weir_str text = value->string;
+    const char *open = text.len < 4 ? NULL : memmem(text.ptr, text.len, "${", 2);
+    if (open == NULL) {
+        return;
+    }
+    size_t left = text.len - (size_t)(open - text.ptr), len = 2;
+    while (len < left && ((open[len] >= 'A' && open[len] <= 'Z') || open[len] == '_')) {
+        len++;
+    }
+    if (len > 2 && len < left && open[len] == '}') {
+        struct weir_str whole = weir_str_make(open, len + 1);
+        struct diagnostic *d = report(resolver, DIAGNOSTIC_ENV_FORM, value, whole, "", whole,
+                " is not a reference to the environment");
+        diagnostic_warn(d);
+        diagnostic_hint(d, "write ${env:%.*s} if that is meant", (int)(len - 2), open + 2);
+    }
+}
+
 static void
 resolve(struct resolver *resolver, struct config_value *value)
 {
@@ -223,6 +245,8 @@ resolve(struct resolver *resolver, struct config_value *value)
                 NULL) {
             expand_environment(resolver, value);
             value->is_broken = !value->is_expanded;
+        } else {
+            warn_of_shell(resolver, value);
         }
         break;
     case CONFIG_LIST:

@@ -225,6 +225,20 @@ schema_expect_object(struct schema *schema, const struct config_value *value, co
 }
 
 bool
+schema_expect_list(struct schema *schema, const struct config_value *value, const char *what)
+{
+    if (value->kind == CONFIG_LIST) {
+        return true;
+    }
+    struct diagnostic *d = config_mistake(schema->diagnostics, DIAGNOSTIC_TYPE, value,
+            "%s is a list, this is %s", what, config_kind_text(value->kind));
+    if (value->kind == CONFIG_OBJECT || value->kind == CONFIG_STRING) {
+        diagnostic_hint(d, "write [...] around it");
+    }
+    return false;
+}
+
+bool
 schema_expect_string(struct schema *schema, const struct config_value *value, const char *what,
         struct weir_str *out)
 {

@@ -69,6 +69,10 @@ const struct config_value *schema_as_list(struct schema *schema,
 bool schema_expect_object(struct schema *schema, const struct config_value *value,
         const char *what);
 
+/* A list; false after a report. */
+bool schema_expect_list(struct schema *schema, const struct config_value *value,
+        const char *what);
+
 /* A string (or what `${env:}` made of one); false after a report. */
 bool schema_expect_string(struct schema *schema, const struct config_value *value,
         const char *what, struct weir_str *out);

@@ -15,6 +15,23 @@
 static bool read_value(struct schema *schema, const struct weir_option *option,
         enum weir_option_type type, const struct config_value *value, void *field);
 
+/* What the variables in a text made of it, unless it may be a secret. */
+static void
+note_origin(const struct weir_option *option, const struct config_value *value,
+        struct diagnostic *d)
+{
+    if (!value->is_expanded || value->kind != CONFIG_STRING || value->place.source == NULL ||
+            option->type == WEIR_TYPE_SECRET) {
+        return;
+    }
+    struct weir_str token = weir_str_make(value->place.source->text.ptr + value->place.offset,
+            value->place.length);
+    if (!weir_str_starts_with(token, WEIR_STR("\"$file:"))) {
+        diagnostic_note(d, "it is \"%.*s\"",
+                (int)(value->string.len < 100 ? value->string.len : 100), value->string.ptr);
+    }
+}
+
 bool
 schema_wrong_type(struct schema *schema, const struct weir_option *option,
         const struct config_value *value, const char *takes)
@@ -32,6 +49,7 @@ schema_wrong_type(struct schema *schema, const struct weir_option *option,
             diagnostic_hint(d, "write %s without quotes", value->string.ptr);
         }
     }
+    note_origin(option, value, d);
     return false;
 }
 
@@ -239,9 +257,14 @@ read_quantity(struct schema *schema, const struct weir_option *option,
                 r == -ERANGE      ? "is too large"
                         : is_size ? "is no size"
                                   : "is no duration");
+        char meant[UNITS_TEXT_BYTES];
         diagnostic_note(d,
                 is_size ? "a whole number and b, k, m, g or t"
                         : "a whole number and ns, us, ms, s, m, h, d or w");
+        if (r != -ERANGE && value->kind == CONFIG_STRING &&
+                units_guess(is_size ? &units_sizes : &units_durations, value->string, meant)) {
+            diagnostic_hint(d, "did you mean \"%s\"?", meant);
+        }
         return false;
     }
     if (!check_zero(schema, option, value, quantity)) {
@@ -428,6 +451,9 @@ read_network(struct schema *schema, const struct weir_option *option,
         struct diagnostic *d = bad_value(schema, DIAGNOSTIC_NETWORK, option, value,
                 "is no network");
         diagnostic_note(d, "an address, with /bits for a block");
+        if (memchr(value->string.ptr, ',', value->string.len) != NULL) {
+            diagnostic_hint(d, "several are a list: [\"...\", \"...\"]");
+        }
         return false;
     }
     return true;
@@ -613,10 +639,14 @@ read_map_key(struct schema *schema, const struct weir_option *option, struct wei
     return true;
 }
 
+/* A mistake in it names its key. */
 static bool
-read_map_value(struct schema *schema, const struct weir_option *option,
+read_map_value(struct schema *schema, const struct weir_option *map,
         const struct config_value *value, struct weir_map_entry *entry)
 {
+    struct weir_option own = *map;
+    own.key = entry->key.ptr;
+    const struct weir_option *option = &own;
     enum weir_option_type element = option->element == 0 ? WEIR_TYPE_STRING : option->element;
     if (element == WEIR_TYPE_TEMPLATE) {
         if (!read_template(schema, option, value, &entry->template_)) {

@@ -235,6 +235,76 @@ units_format_size(uint64_t bytes, char dst[UNITS_TEXT_BYTES])
     format_with_unit(bytes, sizes, COUNT_OF(sizes), dst);
 }
 
+/* How people write units. */
+static const struct {
+    const struct units_table *units;
+    const char *word, *unit;
+} habits[] = {
+    { &units_sizes, "byte", "b" },
+    { &units_sizes, "bytes", "b" },
+    { &units_sizes, "kb", "k" },
+    { &units_sizes, "kib", "k" },
+    { &units_sizes, "ki", "k" },
+    { &units_sizes, "mb", "m" },
+    { &units_sizes, "mib", "m" },
+    { &units_sizes, "mi", "m" },
+    { &units_sizes, "gb", "g" },
+    { &units_sizes, "gib", "g" },
+    { &units_sizes, "gi", "g" },
+    { &units_sizes, "tb", "t" },
+    { &units_sizes, "tib", "t" },
+    { &units_durations, "msec", "ms" },
+    { &units_durations, "milliseconds", "ms" },
+    { &units_durations, "sec", "s" },
+    { &units_durations, "secs", "s" },
+    { &units_durations, "second", "s" },
+    { &units_durations, "seconds", "s" },
+    { &units_durations, "min", "m" },
+    { &units_durations, "mins", "m" },
+    { &units_durations, "minute", "m" },
+    { &units_durations, "minutes", "m" },
+    { &units_durations, "hr", "h" },
+    { &units_durations, "hour", "h" },
+    { &units_durations, "hours", "h" },
+    { &units_durations, "day", "d" },
+    { &units_durations, "days", "d" },
+    { &units_durations, "week", "w" },
+    { &units_durations, "weeks", "w" },
+};
+
+bool
+units_guess(const struct units_table *units, struct weir_str text, char dst[UNITS_TEXT_BYTES])
+{
+    char word[16];
+    size_t digits = digits_at_front(text), at = digits, len = 0;
+    while (at < text.len && text.ptr[at] == ' ') {
+        at++;
+    }
+    if (digits == 0 || digits > 19 || text.len - at >= sizeof(word)) {
+        return false;
+    }
+    for (; at < text.len; at++) {
+        char c = text.ptr[at];
+        word[len++] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+    }
+    const char *unit = NULL;
+    for (size_t i = 0; i < COUNT_OF(habits); i++) {
+        if (habits[i].units == units &&
+                weir_str_eq(weir_str_make(word, len), weir_str_from(habits[i].word))) {
+            unit = habits[i].unit;
+        }
+    }
+    for (size_t i = 0; i < units->count; i++) {
+        if (weir_str_eq(weir_str_make(word, len), weir_str_from(units->items[i].name))) {
+            unit = units->items[i].name;
+        }
+    }
+    if (unit != NULL) {
+        snprintf(dst, UNITS_TEXT_BYTES, "%.*s%s", (int)digits, text.ptr, unit);
+    }
+    return unit != NULL;
+}
+
 bool
 weir_network_has(const struct weir_network *network, int family, const uint8_t *address)
 {

@@ -44,4 +44,9 @@ void units_format_network(const struct weir_network *network, char dst[UNITS_NET
 void units_format_duration(uint64_t ns, char dst[UNITS_TEXT_BYTES]);
 void units_format_size(uint64_t bytes, char dst[UNITS_TEXT_BYTES]);
 
+/* What a size or duration that was refused was meant to be: "10 MB" is "10m", "5 minutes" is
+ * "5m". False: nobody knows. */
+bool units_guess(const struct units_table *units, struct weir_str text,
+        char dst[UNITS_TEXT_BYTES]);
+
 #endif

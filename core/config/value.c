@@ -72,7 +72,7 @@ config_kind_text(enum config_kind kind)
     case CONFIG_INTEGER:
         return "an integer";
     case CONFIG_REAL:
-        return "a number with a fraction";
+        return "a number with a fraction or an exponent";
     case CONFIG_STRING:
         return "a string";
     case CONFIG_LIST:

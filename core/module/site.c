@@ -644,9 +644,7 @@ plan_routes(struct builder *builder, struct plan *plan, const struct config_valu
     if (list == NULL || list->kind == CONFIG_NULL) {
         return NULL;
     }
-    if (list->kind != CONFIG_LIST) {
-        config_mistake(builder->schema.diagnostics, DIAGNOSTIC_TYPE, list,
-                "\"routes\" is a list, this is %s", config_kind_text(list->kind));
+    if (!schema_expect_list(&builder->schema, list, "\"routes\"")) {
         return NULL;
     }
     if (depth == ROUTE_DEPTH_MAX) {
@@ -914,9 +912,7 @@ build_servers(struct builder *builder)
         diagnostic_hint(d, "add \"servers\": [{ \"listen\": \":8080\", \"routes\": [...] }]");
         return;
     }
-    if (servers->kind != CONFIG_LIST) {
-        config_mistake(builder->schema.diagnostics, DIAGNOSTIC_TYPE, servers,
-                "\"servers\" is a list, this is %s", config_kind_text(servers->kind));
+    if (!schema_expect_list(&builder->schema, servers, "\"servers\"")) {
         return;
     }
     if (servers->count == 0) {

@@ -345,9 +345,7 @@ uses_declare(struct uses_builder *uses, struct site *site)
     if (modules == NULL || modules->kind == CONFIG_NULL) {
         return;
     }
-    if (modules->kind != CONFIG_LIST) {
-        config_mistake(uses->schema->diagnostics, DIAGNOSTIC_TYPE, modules,
-                "\"modules\" is a list, this is %s", config_kind_text(modules->kind));
+    if (!schema_expect_list(uses->schema, modules, "\"modules\"")) {
         return;
     }
     uses->modules = modules;

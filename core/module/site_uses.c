@@ -213,9 +213,14 @@ read_object_entry(struct uses_builder *uses, const struct config_value *value,
         } else if (at == NULL && !config_is_note(key)) {
             at = member;
         } else if (!config_is_note(key)) {
+            struct suggestion suggestion;
             struct diagnostic *d = config_key_mistake(uses->schema->diagnostics,
                     DIAGNOSTIC_HANDLER_FORM, member, "an entry has exactly one handler");
             diagnostic_note(d, "beside it only \"as\" and \"final\"");
+            suggestion_init(&suggestion, key);
+            suggestion_offer(&suggestion, WEIR_STR("as"));
+            suggestion_offer(&suggestion, WEIR_STR("final"));
+            suggestion_hint(&suggestion, d);
             diagnostic_other(d, &at->key_place, "the handler");
             ok = false;
         }

@@ -215,6 +215,31 @@ def test_what_no_answer_can_have_is_refused(write, options, says):
     assert done.stderr.count(": error[") == 1
 
 
+@pytest.mark.parametrize("keys, says", [
+    ({"server": {"limits": {"body": "10MB"}}}, ['"10MB" is no size', 'did you mean "10m"?']),
+    ({"server": {"timeouts": {"body": "10 s"}}}, ['"10 s" is no duration', 'did you mean "10s"?']),
+    ({"server": {"timeouts": {"body": "5 Minutes"}}}, ['did you mean "5m"?']),
+    ({"server": {"trust": {"peers": "10.0.0.0/8, ::1"}}}, ["is no network", "several are a list"]),
+    ({"workers": {"loops": "${env:WEIR_NO:-two}"}}, ['"loops" takes a whole number, this is a string', 'it is "two"']),
+    ({"workers": {"user": "${USER}"}}, ['warning[E0109]: "${USER}" is not a reference', "write ${env:USER} if that is meant"]),
+    ({"servers": {"listen": ":1"}}, ['"servers" is a list, this is an object', "write [...] around it"]),
+    ({"route": {"use": {"headers": {}, "fianl": True}}}, ["an entry has exactly one handler", 'did you mean "final"?']),
+    ({"route": {"use": {"headers": {"response": {"set": {"x-a": 5}}}}}}, ['"x-a" takes a string, this is an integer']),
+    ({"pools": {"a": {"max": "x"}}}, ['"max" takes a whole number or false, this is a string']),
+], ids=str)
+def test_a_mistake_says_what_to_do(write, keys, says):
+    done = weir("check", "--text-only", "-c", write(config(modules=["respond", "headers"], **keys)))
+    assert done.stderr.count("[E0") == 1
+    for text in says:
+        assert text in done.stderr
+
+
+def test_a_secret_that_is_no_such_value_is_not_shown(write, tmp_path):
+    (tmp_path / "secret").write_text("hunter2")
+    done = weir("check", "-c", write(config(workers={"loops": "$file:secret"})))
+    assert done.returncode == 78 and "hunter2" not in done.stdout + done.stderr
+
+
 def test_one_mistake_is_reported_once(write):
     done = weir("check", "-c", write(config(pools={"a": {"max": -2}})))
     assert done.returncode == 78 and "-1 to" in done.stderr
