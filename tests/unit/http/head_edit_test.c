@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "http/head_reader.h"
 #include "support/unit.h"
 
 static struct http_limits limits;
