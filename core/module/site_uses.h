@@ -39,9 +39,23 @@ struct uses_builder {
 void uses_init(struct uses_builder *uses, struct schema *schema);
 void uses_fini(struct uses_builder *uses);
 
-/* For site_uses.c and site_modules.c: zeroed memory of the configuration's, an entry of one of
- * the maps, and how much of a text a message shows. Without memory the schema says so in the
- * end. */
+/* One entry as written. */
+struct uses_entry {
+    const struct uses_declared *declared;
+    struct weir_str name;
+    const struct config_value *options; /* an object; NULL: none given */
+    const struct config_value *where;   /* the handler's key, or the name */
+    const struct config_value *final_at;
+    bool is_removal;
+};
+
+/* Reads one entry of a list; false after a report. */
+bool uses_read_entry(struct uses_builder *uses, const struct config_value *value,
+        struct uses_entry *out);
+
+/* For site_uses.c, site_entry.c and site_modules.c: zeroed memory of the configuration's, an
+ * entry of one of the maps, and how much of a text a message shows. Without memory the schema
+ * says so in the end. */
 void *uses_allocate(struct uses_builder *uses, size_t count, size_t bytes);
 void uses_set(struct uses_builder *uses, struct map *map, struct weir_str key,
         const void *value);
