@@ -75,10 +75,10 @@ count_ups(struct weir_str text)
     return count;
 }
 
-static enum weir_verdict
-fill_in(struct weir_request *request, const void *conf)
+/* What it becomes, of which nothing leaves its place. */
+static struct weir_str
+fill(struct weir_request *request, const struct weir_template *template)
 {
-    const struct weir_template *template = *(const struct weir_template *const *)conf;
     struct weir_str text = weir_template_text(request, template);
     FUZZ_CHECK(text.ptr != NULL);
     for (size_t i = 0; i < text.len; i++) {
@@ -91,6 +91,17 @@ fill_in(struct weir_request *request, const void *conf)
             memmem(template->raw.ptr, template->raw.len, "..", 2) == NULL) {
         FUZZ_CHECK(count_ups(text) == 0);
     }
+    return text;
+}
+
+static enum weir_verdict
+answer(struct weir_request *request, const void *conf)
+{
+    const struct weir_template *template = *(const struct weir_template *const *)conf;
+    if (template->context == WEIR_CONTEXT_LOG) {
+        return weir_reply_text(request, 200, WEIR_STR("text/plain"), WEIR_STR("logged"));
+    }
+    struct weir_str text = fill(request, template);
     if (template->context == WEIR_CONTEXT_HEADER) {
         FUZZ_CHECK(weir_reply_begin(request, 200) == 0);
         FUZZ_CHECK(weir_reply_set(request, WEIR_STR("X-Filled"), text) == 0);
@@ -99,7 +110,19 @@ fill_in(struct weir_request *request, const void *conf)
     return weir_reply_text(request, 200, WEIR_STR("text/plain"), text);
 }
 
-static const struct weir_hook hooks[] = { { .on = WEIR_ON_CONTENT, .request = fill_in } };
+/* What is known when the request has ended is for lines of logs. */
+static enum weir_verdict
+write_line(struct weir_request *request, const void *conf)
+{
+    const struct weir_template *template = *(const struct weir_template *const *)conf;
+    if (template->context == WEIR_CONTEXT_LOG) {
+        (void)fill(request, template);
+    }
+    return WEIR_NEXT;
+}
+
+static const struct weir_hook hooks[] = { { .on = WEIR_ON_CONTENT, .request = answer },
+    { .on = WEIR_ON_LOG, .request = write_line } };
 static const struct weir_handler handler = { .name = "filler", .hooks = WEIR_HOOKS(hooks) };
 
 int
