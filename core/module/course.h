@@ -24,6 +24,7 @@ struct figures;
 struct generation;
 struct hook_figures;
 struct life_loop;
+struct module_metrics;
 struct pools;
 struct wait_table;
 struct weir_port;
@@ -59,6 +60,7 @@ struct course_map {
     struct hook_figures *hook_figures;   /* borrowed; NULL: likewise, of hooks */
     metric_cell *calls;                  /* borrowed; NULL: likewise, of their calls */
     struct life_loop *life;              /* borrowed; what modules keep for the loop */
+    struct module_metrics *metrics;      /* borrowed; NULL: modules count nothing themselves */
     struct course_logs logs;
     struct weir_port *ports; /* those open on this loop (module/port.c) */
 };

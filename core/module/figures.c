@@ -12,6 +12,8 @@
 #include "http/method.h"
 #include "http/spill.h"
 #include "module/hook_figures.h"
+#include "module/life.h"
+#include "module/module_metrics.h"
 #include "module/pools.h"
 #include "observe/log_file.h"
 
@@ -90,6 +92,7 @@ struct figures {
     struct metric_shard *shard; /* borrowed */
     struct recent recent[RECENT];
     struct hook_figures *hooks; /* owned; NULL without memory */
+    struct module_metrics *own; /* owned; likewise: what modules count themselves */
     metric_cell *ends[REQUEST_END_STOPPED + 1];
     metric_cell *opened, *closes[H1_CLOSE_COUNT];
     metric_cell *engine[ENGINE_FIGURES_COUNT];
@@ -138,6 +141,7 @@ figures_new(struct metric_shard *shard)
                 "Connections that have ended, by why", h1_close_label((enum h1_close)reason));
     }
     figures->hooks = hook_figures_new(shard);
+    figures->own = module_metrics_new(shard);
     return figures;
 }
 
@@ -146,6 +150,7 @@ figures_free(struct figures *figures)
 {
     if (figures != NULL) {
         hook_figures_free(figures->hooks);
+        module_metrics_free(figures->own);
         free(figures);
     }
 }
@@ -154,6 +159,10 @@ void
 figures_begin(struct figures *figures, struct course_map *map)
 {
     map->figures = figures;
+    map->metrics = figures == NULL ? NULL : figures->own;
+    if (map->life != NULL) {
+        life_set_metrics(map->life, map->metrics);
+    }
     if (figures != NULL && figures->hooks != NULL) {
         map->hook_figures = figures->hooks;
         map->calls = hook_figures_calls(figures->hooks);

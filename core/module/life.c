@@ -324,6 +324,12 @@ life_module(struct life_loop *loop, const struct weir_module *module)
     return worker == NULL ? NULL : &loop->modules[worker - loop->life->workers];
 }
 
+void
+life_set_metrics(struct life_loop *loop, struct module_metrics *metrics)
+{
+    loop->metrics = metrics;
+}
+
 struct module_timers *
 life_timers(struct weir_loop *loop)
 {

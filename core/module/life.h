@@ -20,6 +20,7 @@
 struct life;
 struct life_loop;
 struct loop;
+struct module_metrics;
 
 /* What a flight record says where the hook is none of a phase (enum weir_phase). */
 enum life_hook {
@@ -81,6 +82,9 @@ bool life_is_held(const struct life *life, const struct weir_module *module);
 /* NULL when `module` is not declared. */
 struct weir_worker *life_worker(const struct life_loop *loop, const struct weir_module *module);
 struct weir_loop *life_module(struct life_loop *loop, const struct weir_module *module);
+
+/* What modules count in on this loop from now on; NULL: nothing. Borrowed. */
+void life_set_metrics(struct life_loop *loop, struct module_metrics *metrics);
 
 struct module_timers *life_timers(struct weir_loop *loop);
 

@@ -36,6 +36,7 @@ struct life_loop {
     unsigned index;
     struct weir_loop *modules; /* owned; in order */
     bool is_draining;
+    struct module_metrics *metrics; /* borrowed; NULL: modules count nothing themselves */
 };
 
 struct life {

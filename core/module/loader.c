@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "config/template.h"
+#include "module/metric_table.h"
 
 #define SYMBOL "weir_module_v1"
 
@@ -28,6 +29,7 @@
 #define OPTION_MIN_BYTES   offsetof(struct weir_option, key)
 #define CHOICE_MIN_BYTES   sizeof(struct weir_choice)
 #define VARIABLE_MIN_BYTES sizeof(struct weir_variable)
+#define METRIC_MIN_BYTES   sizeof(struct weir_own_metric)
 
 #define TABLE_MAX 1000
 #define DEPTH_MAX 8
@@ -211,6 +213,19 @@ copy_handlers(struct weir_handlers *handlers, struct loader_mistake *mistake)
     return 0;
 }
 
+static int
+copy_metrics(struct weir_own_metrics *metrics, struct loader_mistake *mistake)
+{
+    void *copy;
+    int r = copy_table((struct table){ metrics->items, metrics->count, metrics->item_bytes },
+            METRIC_MIN_BYTES, sizeof(struct weir_own_metric), "figures", mistake, &copy);
+    if (r == 0) {
+        metrics->items = copy;
+        metrics->item_bytes = sizeof(struct weir_own_metric);
+    }
+    return r;
+}
+
 /* Contents */
 
 static bool
@@ -292,6 +307,26 @@ check_handler(const struct weir_handler *handler, struct loader_mistake *mistake
     return check_variables(handler, mistake);
 }
 
+/* Its figures are no other module's: weir_a_b_c may be a's and a_b's. */
+static int
+check_metrics(const struct weir_module *module, struct loader_mistake *mistake)
+{
+    struct metric_table_mistake found;
+    if (metric_table_check(module, &found) < 0) {
+        return refuse(mistake, rebuild, found.note, "%s", found.message);
+    }
+    for (const struct loaded *l = modules; l != NULL; l = l->next) {
+        bool is_other = l->module != module && strcmp(l->module->name, module->name) != 0 &&
+                (l->path == NULL || l->path[0] != '\0');
+        const char *name = is_other ? metric_table_common(l->module, module) : NULL;
+        if (name != NULL) {
+            return refuse(mistake, "give one of them another name", "",
+                    "its figure \"%s\" is the module %s's", name, l->module->name);
+        }
+    }
+    return 0;
+}
+
 static int
 check_module(const struct weir_module *module, struct loader_mistake *mistake)
 {
@@ -315,7 +350,7 @@ check_module(const struct weir_module *module, struct loader_mistake *mistake)
             return r;
         }
     }
-    return 0;
+    return check_metrics(module, mistake);
 }
 
 /* What every table begins with, and may be looked at in any. */
@@ -434,6 +469,7 @@ open_file(const char *path, const struct weir_module **out, struct loader_mistak
     }
     r = copy_handlers(&module->handlers, mistake);
     r = r < 0 ? r : copy_options(&module->options, 0, mistake);
+    r = r < 0 ? r : copy_metrics(&module->metrics, mistake);
     r = r < 0 ? r : check_module(module, mistake);
     if (r < 0) {
         loaded->path[0] = '\0'; /* found again by nobody */

@@ -96,6 +96,22 @@ write_variables(struct emit *emit, const struct weir_handler *handler)
 }
 
 static void
+write_metrics(struct emit *emit, const struct weir_own_metrics *metrics)
+{
+    for (uint32_t i = 0; i < metrics->count; i++) {
+        const struct weir_own_metric *metric = &metrics->items[i];
+        emit_format(emit, "%sfigure %s", i == 0 ? "\n" : "", metric->name);
+        if (metric->label != NULL) {
+            emit_format(emit, ", %s \"%s\"", metric->label, metric->value);
+        }
+        bool by_server = (metric->labels & WEIR_METRIC_BY_SERVER) != 0;
+        bool by_route = (metric->labels & WEIR_METRIC_BY_ROUTE) != 0;
+        emit_format(emit, "%s%s\n      %s\n", by_server ? ", by server" : "",
+                by_route ? ", by route" : "", metric->help);
+    }
+}
+
+static void
 write_module(struct emit *emit, const struct weir_module *module)
 {
     emit_format(emit, "module %s %s\n", module->name, module->version);
@@ -113,6 +129,7 @@ write_module(struct emit *emit, const struct weir_module *module)
         write_options(emit, &handler->options, 2);
         write_variables(emit, handler);
     }
+    write_metrics(emit, &module->metrics);
 }
 
 struct looking {

@@ -15,6 +15,7 @@
 #include "http/file_cache.h"
 #include "http/request.h"
 #include "http/spill.h"
+#include "module/figures.h"
 #include "module/generation.h"
 #include "module/life.h"
 #include "module/loader.h"
@@ -320,6 +321,12 @@ bool
 testbed_is_over(const struct testbed *testbed)
 {
     return testbed->stream.is_closed || testbed->stream.is_shut_down;
+}
+
+void
+testbed_count(struct testbed *testbed, struct figures *figures)
+{
+    figures_begin(figures, &testbed->map);
 }
 
 uint64_t

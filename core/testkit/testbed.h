@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "http/h1.h"
 
+struct figures;
 struct testbed;
 
 struct testbed_settings {
@@ -68,6 +69,9 @@ void testbed_release(struct testbed *testbed);
 /* The server accepts no more: modules and ports are told, idle connections end. What goes on
  * does so until testbed_free() cuts it. */
 void testbed_drain(struct testbed *testbed);
+
+/* From now on what happens is counted in `figures`, which outlive the testbed. */
+void testbed_count(struct testbed *testbed, struct figures *figures);
 
 /* Requests that have ended, by reason. */
 uint64_t testbed_ended(const struct testbed *testbed, int end);

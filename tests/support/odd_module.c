@@ -11,6 +11,7 @@
 #define TINY     6 /* too small to be a table */
 #define PRESET   7 /* a preset that does not read */
 #define SYMBOL   8 /* no table at all */
+#define METRICS  9 /* a figure with another module's name */
 
 struct odd_conf {
     int64_t number;
@@ -77,6 +78,14 @@ static const struct weir_option options[] = {
 };
 #endif
 
+#if ODD == METRICS || ODD == GOOD
+static const struct weir_own_metric metrics[] = {
+    { .type = WEIR_METRIC_COUNTER,
+            .name = ODD == GOOD ? "weir_odd_hits_total" : "weir_even_hits_total",
+            .help = "Hits" },
+};
+#endif
+
 WEIR_EXPORT const struct weir_module weir_module_v1 = {
     .magic = ODD == MAGIC ? 0x7f454c46 : WEIR_MODULE_MAGIC,
     .abi = ODD == ABI ? WEIR_MODULE_ABI + 1 : WEIR_MODULE_ABI,
@@ -93,6 +102,9 @@ WEIR_EXPORT const struct weir_module weir_module_v1 = {
     .name = "odd",
     .version = "1",
     .summary = "Odd",
+#if ODD == METRICS || ODD == GOOD
+    .metrics = WEIR_METRICS(metrics),
+#endif
 };
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The server's figures, summed over all event loops and workers of all generations.
+/* The server's figures, summed over all event loops and workers of all generations, and those
+ * that modules add to them.
  *
  * Counters and histograms include what workers have counted that are gone, so that they never
- * go down while the server runs. Grows until 1.0. */
+ * go down while the server runs; gauges are of workers that live. Grows until 1.0. */
 #ifndef WEIR_METRIC_H
 #define WEIR_METRIC_H
 
@@ -12,6 +13,9 @@
 #include <weir/str.h>
 
 WEIR_BEGIN_DECLS
+
+struct weir_request;
+struct weir_loop;
 
 enum weir_metric_type {
     WEIR_METRIC_COUNTER = 1,
@@ -45,6 +49,82 @@ typedef int weir_metric_fn(void *context, const struct weir_metric *metric);
  *          was not 0.
  */
 WEIR_MUST_USE WEIR_API WEIR_ANY int weir_metric_each(weir_metric_fn *each, void *context);
+
+/* ---- a module's own ---------------------------------------------------------------------- */
+
+/* Labels that a figure takes from the request it is counted for. */
+#define WEIR_METRIC_BY_SERVER UINT32_C(1) /* server="...": the server's name */
+#define WEIR_METRIC_BY_ROUTE  UINT32_C(2) /* route="...": the route's name */
+
+/*
+ * A figure that a module declares in its table (struct weir_module, `metrics`) and counts
+ * itself, by its place there:
+ *
+ *     enum { HITS, MISSES };
+ *     static const struct weir_own_metric metrics[] = {
+ *         [HITS] = { WEIR_METRIC_COUNTER, WEIR_METRIC_BY_ROUTE, "weir_cache_lookups_total",
+ *                 "Answers that were looked for", .label = "result", .value = "hit" },
+ *         [MISSES] = { WEIR_METRIC_COUNTER, WEIR_METRIC_BY_ROUTE, "weir_cache_lookups_total",
+ *                 "Answers that were looked for", .label = "result", .value = "miss" },
+ *     };
+ *     ...
+ *     weir_metric_add(request, is_there ? HITS : MISSES, 1);
+ *
+ * The name is weir_MODULE_WHAT in lower case, with _ for every - of the module's name; a
+ * counter's ends in _total, a histogram's in _seconds, a gauge's in neither. Label values are
+ * the configuration's and the table's, so that no client can make series: whatever else tells
+ * figures apart is a `value` of its own, in entries of the same name, type, labels, help and
+ * `label`. What does not keep to this is refused when the module is loaded.
+ */
+struct weir_own_metric {
+    enum weir_metric_type type;
+    uint32_t labels;           /* WEIR_METRIC_BY_...; 0: none */
+    const char *name;          /* at most 96 bytes */
+    const char *help;          /* one sentence, no full stop; at most 200 bytes */
+    const char *label, *value; /* one more label; NULL: none. At most 64 bytes each */
+};
+
+struct weir_own_metrics {
+    const struct weir_own_metric *items;
+    uint32_t count, item_bytes;
+};
+
+/* The table of figures in the array `array`. */
+#define WEIR_METRICS(array)                                                         \
+    {                                                                               \
+        (array), (uint32_t)(sizeof(array) / sizeof((array)[0])), sizeof((array)[0]) \
+    }
+
+/*
+ * Counts in figure `metric` of the module whose hook runs: adds to a counter (n >= 0) or a
+ * gauge, or puts a duration into a histogram. The labels are the request's at that moment: in
+ * the phases head and rewrite there is no route yet.
+ * Thread:  the request's loop, from within a hook, or what was resumed in its place (a job's
+ *          done(), not its run()).
+ * Memory:  the first time a figure is counted for a route it is made, in the loop's own part of
+ *          the shared memory; afterwards nothing is looked for, locked or allocated.
+ * Errors:  none. Another thread, a `metric` that is not in the table, one of another type, and
+ * a counter that would go down are not counted, with one line in the log. Where there is no
+ * room for another series (4,096 a loop) it is not counted either, and
+ *          weir_metric_series_refused_total says so.
+ */
+WEIR_API WEIR_LOOP void weir_metric_add(const struct weir_request *request, unsigned metric,
+        int64_t n);
+WEIR_API WEIR_LOOP void weir_metric_observe(const struct weir_request *request, unsigned metric,
+        uint64_t ns);
+
+/*
+ * The same where there is no request: from loop_start on, in timers and in what a port calls. A
+ * gauge may be set as well: what is told is the sum over all loops, and what a loop has set is
+ * gone with its worker. Labels that a request would give are empty.
+ * Thread:  the loop's.
+ */
+WEIR_API WEIR_LOOP void weir_loop_metric_add(struct weir_loop *loop, unsigned metric,
+        int64_t n);
+WEIR_API WEIR_LOOP void weir_loop_metric_set(struct weir_loop *loop, unsigned metric,
+        int64_t value);
+WEIR_API WEIR_LOOP void weir_loop_metric_observe(struct weir_loop *loop, unsigned metric,
+        uint64_t ns);
 
 WEIR_END_DECLS
 

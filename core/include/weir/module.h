@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include <weir/api.h>
+#include <weir/metric.h>
 #include <weir/option.h>
 #include <weir/str.h>
 
@@ -164,6 +165,8 @@ struct weir_module {
      * negative errno. */
     int (*thread_start)(struct weir_worker *worker, void **state);
     void (*thread_stop)(struct weir_worker *worker, void *state);
+
+    struct weir_own_metrics metrics; /* figures that it counts itself: weir/metric.h */
 };
 
 /* The start of every module table; the designated fields follow. */

@@ -37,6 +37,8 @@ static const struct {
             "rebuild" },
     { "a preset that does not read", "libodd_preset.so", -EINVAL, "handler \"odd\" are wrong",
             "preset of option \"number\"", "rebuild" },
+    { "a figure with another module's name", "libodd_metrics.so", -EINVAL,
+            "its figure 0, \"weir_even_hits_total\", is wrong", "weir_MODULE_WHAT", "rebuild" },
     { "no table", "libodd_symbol.so", -EINVAL, "is no module", "no symbol weir_module_v1",
             "is it a module" },
     { "no file", "libodd_missing.so", -ENOENT, NULL, NULL, NULL },
@@ -91,6 +93,23 @@ START_TEST(brings_older_tables_to_the_size_it_knows)
     ck_assert_ptr_null(options->items[1].preset);
     ck_assert_int_eq(loader_open("odd", path, &again, &mistake), 0);
     ck_assert_ptr_eq(module, again);
+}
+END_TEST
+
+START_TEST(refuses_a_figure_that_another_module_has)
+{
+    static const struct weir_own_metric of_a[] = {
+        { .type = WEIR_METRIC_GAUGE, .name = "weir_a_b_c", .help = "Hits" },
+    };
+    static const struct weir_module a = { WEIR_MODULE_HEAD("a", "1", ""),
+        .metrics = WEIR_METRICS(of_a) };
+    static const struct weir_module a_b = { WEIR_MODULE_HEAD("a-b", "1", ""),
+        .metrics = WEIR_METRICS(of_a) };
+    struct loader_mistake mistake;
+    ck_assert_int_eq(loader_register(&a, NULL), 0);
+    ck_assert_int_eq(loader_register(&a_b, &mistake), -EINVAL);
+    ck_assert_str_eq(mistake.message, "its figure \"weir_a_b_c\" is the module a's");
+    ck_assert_str_eq(mistake.hint, "give one of them another name");
 }
 END_TEST
 
@@ -193,6 +212,7 @@ add_tests(TCase *tests)
     tcase_add_loop_test(tests, takes_or_refuses_files_with_a_reason, 0,
             (int)(sizeof(files) / sizeof(files[0])));
     tcase_add_test(tests, brings_older_tables_to_the_size_it_knows);
+    tcase_add_test(tests, refuses_a_figure_that_another_module_has);
     tcase_add_test(tests, tells_a_module_by_its_name);
     tcase_add_test(tests, finds_modules_by_name_in_its_directory);
     tcase_add_test(tests, names_what_is_installed_each_once);
