@@ -14,6 +14,7 @@ from weir_process import eventually, process_tree
 from weir_site import get, route, server, site
 
 PROMTOOL = shutil.which("promtool")
+EVENTS = f"{os.environ['WEIR_BUILDDIR']}/contrib/examples/events/.libs/events.so"
 
 
 def measured(**workers):
@@ -98,6 +99,24 @@ def test_the_client_chooses_the_format(weir, raw, accept, wanted):
         assert not re.search(r"^# TYPE \w+_total ", text, re.M)
     else:
         assert "# EOF" not in text and "# TYPE weir_http_requests_ended_total counter\n" in text
+
+
+@pytest.mark.parametrize("accept", [TEXT, OPEN])
+def test_what_modules_count_themselves_is_told_as_well(weir, raw, accept):
+    document = measured(processes=1)
+    document["modules"].append({"name": "events", "path": EVENTS})
+    document["servers"][0]["routes"].append({"match": "/events", "name": "events", "handle": "events"})
+    running = weir(document)
+    for _ in range(3):
+        raw(running).send(get("/events")).read_head()
+    raw.connections[0].reset()
+    route = dict(route="events")
+    assert eventually(lambda: value(scrape(raw, running), "weir_events_listening", **route) == 2)
+    text = negotiated(raw, running, accept)[1]
+    assert value(text, "weir_events_streams_total", **route) == 3
+    family = "weir_events_streams" if accept == OPEN else "weir_events_streams_total"
+    assert f"# HELP {family} Streams that were begun\n# TYPE {family} counter\n" in text
+    assert "# TYPE weir_events_listening gauge\n" in text
 
 
 @pytest.mark.parametrize("option,wanted", [("prometheus", TEXT), ("openmetrics", OPEN)])

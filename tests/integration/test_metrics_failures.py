@@ -3,7 +3,9 @@
 are back at zero, and counters equal what the clients counted (weir_figures says how that is meant)."""
 
 import os
+import shutil
 import signal
+import subprocess
 
 import weir_failures
 import weir_figures
@@ -13,6 +15,15 @@ from weir_site import get
 # Sanitizers have handlers of their own; here they are told to let a process end as it would.
 PLAIN = {f"{name}_OPTIONS": os.environ.get(f"{name}_OPTIONS", "") + ":handle_segv=0:handle_abort=0"
          for name in ("ASAN", "TSAN")}
+
+
+def prometheus_complains(text):
+    """What promtool says of a scrape; nothing where it is not installed."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        return ""
+    done = subprocess.run([promtool, "check", "metrics"], input=text, text=True, capture_output=True, check=False)
+    return done.stdout + done.stderr
 
 
 class Measured:
@@ -28,7 +39,8 @@ class Measured:
         self.tally = weir_figures.Tally()
         self.figures = weir_figures.Figures(self.site.address, self.tally)
         self.generation = 1
-        self.lost_work = 0
+        self.lost_work = 0      # that the pool was given by requests whose worker then ended
+        self.lost_routes = []   # of requests that the module had counted when their worker ended
 
     def load(self, meanwhile=None):
         weir_failures.load(self.site, self.tally, meanwhile)
@@ -56,12 +68,21 @@ class Measured:
     def pool_and_module(self, scrape):
         given, ran, rejected, expired = (scrape.value(f"weir_pool_{what}_total", pool="held")
                                          for what in ("submitted", "ran", "rejected", "expired"))
+        own = {route: self.tally.seen(route) for route in weir_failures.FAILING}
+        for route in self.lost_routes:
+            own[route] += 1  # counted as they began
         failed = scrape.value("weir_hook_calls_total", module="failing", hook="content", verdict="failed")
         return [("work given", given, self.work()),
                 ("work that was begun, a killed worker's too", ran, given - rejected - expired),
                 ("work without room", rejected, self.tally.seen("crowded/*", 503)),
                 ("work that waited for too long", 0 < expired < self.tally.seen("crowded/*", 504), True),
                 ("failed calls", failed, self.tally.seen("fail", 500) + self.tally.seen("torn", 200)),
+                ("what the module counts itself",
+                 {route: value for (route,), value in scrape.by("weir_failing_requests_total", "route").items()
+                  if route in own},
+                 {route: value for route, value in own.items() if value}),
+                ("what it has held", scrape.value("weir_failing_held_seconds_count", by="gate"),
+                 self.tally.seen("hold", 200)),
                 ("bodies without room", scrape.value("weir_body_file_failures_total"),
                  self.tally.seen("huge", 507))]
 
@@ -81,6 +102,7 @@ class Measured:
         lost = under_way.finish()
         assert lost
         self.lost_work += lost.count("held")
+        self.lost_routes += [{"held": "hold", "parked": "park"}[name] for name in lost if name in ("held", "parked")]
 
     def kill(self):
         victim = max(self.workers(), key=lambda pid: sum(
@@ -93,6 +115,7 @@ class Measured:
         self.running.expect_error("in module failing, hook content.*it is replaced")
         connection = self.tally.connect(self.site.address)
         connection.send(get("/crash"))
+        self.lost_routes.append("crash")
         self.running.wait_for_line("killed by SIGABRT.* in module failing, hook content.*it is replaced")
         connection.close()
 
@@ -114,3 +137,5 @@ def test_server_and_clients_agree_and_nothing_is_left(weir, tmp_path):
     assert scrape.by("weir_worker_deaths_total", "module") == {("",): 1, ("failing",): 1}
     assert scrape.by("weir_workers", "state") == {("serving",): 2}
     assert scrape.value("weir_generation") == 4
+    complains = prometheus_complains(scrape.text)
+    assert not complains, complains

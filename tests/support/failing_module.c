@@ -9,13 +9,14 @@
  *              the option `gate` locked (flock)
  *     crash    ends the process
  *
- * For tests/integration/test_metrics_failures.py. */
+ * It counts that itself, too. For tests/integration/test_metrics_failures.py. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <weir/module.h>
@@ -30,6 +31,53 @@ struct failing_conf {
 static const struct weir_option options[] = {
     WEIR_PATH(struct failing_conf, gate, .required = true),
 };
+
+/* ---- what it counts itself --------------------------------------------------------------- */
+
+enum {
+    REQUESTS,
+    UNDER_WAY,
+    HELD,
+};
+
+static const struct weir_own_metric metrics[] = {
+    [REQUESTS] = { .type = WEIR_METRIC_COUNTER,
+            .labels = WEIR_METRIC_BY_SERVER | WEIR_METRIC_BY_ROUTE,
+            .name = "weir_failing_requests_total",
+            .help = "Requests that have come to fail" },
+    [UNDER_WAY] = { .type = WEIR_METRIC_GAUGE,
+            .labels = WEIR_METRIC_BY_ROUTE,
+            .name = "weir_failing_under_way",
+            .help = "Requests that are about to fail" },
+    [HELD] = { .type = WEIR_METRIC_HISTOGRAM,
+            .name = "weir_failing_held_seconds",
+            .help = "Time that a request was held",
+            .label = "by",
+            .value = "gate" },
+};
+
+struct failing {
+    uint64_t began_ns; /* 0: it did not come here */
+};
+
+static uint64_t
+now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static enum weir_verdict
+forget(struct weir_request *request, const void *conf)
+{
+    (void)conf;
+    const struct failing *failing = weir_request_state(request);
+    if (failing->began_ns != 0) {
+        weir_metric_add(request, UNDER_WAY, -1);
+    }
+    return WEIR_NEXT;
+}
 
 /* ---- answers that are not whole ---------------------------------------------------------- */
 
@@ -80,6 +128,10 @@ pass(struct weir_request *request, const void *conf, enum weir_wake how, void *d
 {
     (void)conf;
     (void)data;
+    const struct failing *failing = weir_request_state(request);
+    if (how == WEIR_WOKEN) {
+        weir_metric_observe(request, HELD, now_ns() - failing->began_ns);
+    }
     return how == WEIR_WOKEN
             ? weir_reply_text(request, 200, WEIR_STR("text/plain"), WEIR_STR("held"))
             : WEIR_NEXT;
@@ -107,7 +159,11 @@ last_part(struct weir_str path)
 static enum weir_verdict
 fail(struct weir_request *request, const void *conf)
 {
-    const struct failing_conf *failing = conf;
+    const struct failing_conf *own = conf;
+    struct failing *failing = weir_request_state(request);
+    failing->began_ns = now_ns();
+    weir_metric_add(request, REQUESTS, 1);
+    weir_metric_add(request, UNDER_WAY, 1);
     struct weir_str how = last_part(weir_request_path(request));
     struct weir_token token;
     if (weir_str_eq(how, WEIR_STR("fail"))) {
@@ -124,7 +180,7 @@ fail(struct weir_request *request, const void *conf)
         return weir_suspend(request, give_up, WEIR_WAIT_PRESET, &token);
     }
     if (weir_str_eq(how, WEIR_STR("hold"))) {
-        char *gate = strndup(failing->gate.ptr, failing->gate.len);
+        char *gate = strndup(own->gate.ptr, own->gate.len);
         return gate == NULL ? WEIR_FAILED : weir_offload(request, &job, gate, WEIR_WAIT_PRESET);
     }
     if (weir_str_eq(how, WEIR_STR("crash"))) {
@@ -133,12 +189,17 @@ fail(struct weir_request *request, const void *conf)
     return WEIR_NEXT;
 }
 
-static const struct weir_hook hooks[] = { { .on = WEIR_ON_CONTENT, .request = fail } };
+static const struct weir_hook hooks[] = {
+    { .on = WEIR_ON_CONTENT, .request = fail },
+    { .on = WEIR_ON_LOG, .request = forget },
+};
 
 const struct weir_module weir_module_v1 = {
     WEIR_MODULE_HEAD("failing", "1.0.0", "Fails as it is told"),
     .flags = WEIR_MODULE_MANY_LOOPS,
     WEIR_HANDLERS({ .name = "failing",
             .options = WEIR_OPTIONS(struct failing_conf, options),
-            .hooks = WEIR_HOOKS(hooks) }),
+            .hooks = WEIR_HOOKS(hooks),
+            .state_bytes = sizeof(struct failing) }),
+    .metrics = WEIR_METRICS(metrics),
 };

@@ -17,6 +17,7 @@ PATIENT = f"{os.environ['WEIR_BUILDDIR']}/contrib/examples/patient/.libs/patient
 LARGE = 16 << 20    # more than any socket's buffers
 SPILLED = 500_000   # more than stays in memory
 TEMPORARY_BYTES = 4 << 20
+FAILING = ("fail", "short", "torn", "park", "crash", "hold")  # routes of tests/support/failing_module.c
 CROWD = 6           # at once, where each worker has a thread and a place in the queue
 
 
@@ -65,7 +66,7 @@ class Site:
                        self.named("sum", "sum", limits=summed),
                        self.named("slow", "sum", limits=summed, timeouts={"body": after(0.3)}),
                        self.named("huge", "sum", limits={"body": "64m", "body_memory": "64k", "body_buffer": "64m"}),
-                       *(self.named(name, failing) for name in ("fail", "short", "torn", "park", "crash", "hold")),
+                       *(self.named(name, failing) for name in FAILING),
                        self.named("impatient/*", failing, timeouts={"wait": after(0.3)}),
                        self.named("crowded/*", failing, timeouts={"wait": after(0.8)}),
                        self.named("late/*", failing, timeouts={"request": after(0.3)}),

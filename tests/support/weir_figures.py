@@ -106,8 +106,10 @@ class Tally:
             self.ends[end] += 1
             self.refused += method == "_OTHER"
 
-    def seen(self, route, code):
-        return sum(n for (which, _, what), n in self.requests.items() if which == route and what == str(code))
+    def seen(self, route, code=None):
+        """Requests of a route that were answered with that status; or all of them."""
+        return sum(n for (which, _, what), n in self.requests.items()
+                   if which == route and (code is None or what == str(code)))
 
 
 def differences(scrape, tally):

@@ -18,12 +18,36 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include <weir/metric.h>
 #include <weir/port.h>
 #include <weir/reply.h>
 #include <weir/request.h>
 #include <weir/worker.h>
 
 #define EVENT_BYTES (WEIR_PORT_CREDIT_BYTES / 2)
+
+/* What it counts itself, by place. Of the clients that listen as long as their request lasts,
+ * whoever ends it. */
+enum {
+    STREAMS,
+    STREAMS_TOTAL,
+};
+
+static const struct weir_own_metric metrics[] = {
+    [STREAMS] = { .type = WEIR_METRIC_GAUGE,
+            .labels = WEIR_METRIC_BY_ROUTE,
+            .name = "weir_events_listening",
+            .help = "Clients that listen" },
+    [STREAMS_TOTAL] = { .type = WEIR_METRIC_COUNTER,
+            .labels = WEIR_METRIC_BY_ROUTE,
+            .name = "weir_events_streams_total",
+            .help = "Streams that were begun" },
+};
+
+/* Of a request, all zero at first. */
+struct events_state {
+    bool is_listening;
+};
 
 struct events_options {
     uint64_t every_ns;
@@ -240,7 +264,23 @@ stream(struct weir_request *request, const void *conf)
         release(hub);
         return WEIR_FAILED;
     }
+    struct events_state *state = weir_request_state(request);
+    state->is_listening = true;
+    weir_metric_add(request, STREAMS, 1);
+    weir_metric_add(request, STREAMS_TOTAL, 1);
     return WEIR_DONE; /* the answer goes on until its port ends */
+}
+
+/* The request has ended, however it did. */
+static enum weir_verdict
+count_end(struct weir_request *request, const void *conf)
+{
+    (void)conf;
+    const struct events_state *state = weir_request_state(request);
+    if (state->is_listening) {
+        weir_metric_add(request, STREAMS, -1);
+    }
+    return WEIR_NEXT;
 }
 
 /* ---- life -------------------------------------------------------------------------------- */
@@ -313,7 +353,10 @@ static const struct weir_option options[] = {
     WEIR_STRING(struct events_options, text, .preset = "tick", .help = "What an event says"),
 };
 
-static const struct weir_hook hooks[] = { { .on = WEIR_ON_CONTENT, .request = stream } };
+static const struct weir_hook hooks[] = {
+    { .on = WEIR_ON_CONTENT, .request = stream },
+    { .on = WEIR_ON_LOG, .request = count_end },
+};
 
 WEIR_EXPORT const struct weir_module weir_module_v1 = {
     WEIR_MODULE_HEAD("events", "1.0.0", "Streams events from a thread of its own"),
@@ -321,9 +364,11 @@ WEIR_EXPORT const struct weir_module weir_module_v1 = {
                                       */
     WEIR_HANDLERS({ .name = "events",
             .hooks = WEIR_HOOKS(hooks),
-            .help = "A stream of server-sent events" }),
+            .help = "A stream of server-sent events",
+            .state_bytes = sizeof(struct events_state) }),
     .options = WEIR_OPTIONS(struct events_options, options),
     .init = check,
     .worker_start = worker_start,
     .worker_stop = worker_stop,
+    .metrics = WEIR_METRICS(metrics),
 };
