@@ -215,7 +215,9 @@ cut_exchange(struct turn *turn)
         conn->close_reason = H1_CLOSE_BROKEN;
     }
     h1_enter(conn, H1_FINISH);
-    h1_end_request(conn, request, conn->output.queued_bytes, h1_end_of(conn->close_reason));
+    bool has_failed = conn->close_reason == H1_CLOSE_BROKEN && request->reply.is_broken;
+    h1_end_request(conn, request, conn->output.queued_bytes,
+            has_failed ? REQUEST_END_ANSWER_FAILED : h1_end_of(conn->close_reason));
     return STEP_AGAIN;
 }
 

@@ -319,7 +319,8 @@ log_misdeeds(const struct weir_request *request)
     if (reply->was_over) {
         course_log_request(request, "the answer was longer than its Content-Length: cut");
     }
-    if (request->end == REQUEST_END_ANSWER_SHORT) {
+    bool has_failed = request->end == REQUEST_END_ANSWER_FAILED && reply->is_broken;
+    if (request->end == REQUEST_END_ANSWER_SHORT || has_failed) {
         course_log_request(request,
                 "the answer could not be finished: the connection was closed");
     }

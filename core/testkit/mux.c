@@ -517,8 +517,9 @@ turn_stream(struct mux_stream *stream)
     case STREAM_FAILS:
         reset_stream(stream);
         end_stream(stream,
-                request->in.error == -EPROTO ? REQUEST_END_CLIENT_WRONG
-                                             : REQUEST_END_ANSWER_SHORT);
+                request->in.error == -EPROTO       ? REQUEST_END_CLIENT_WRONG
+                        : request->reply.is_broken ? REQUEST_END_ANSWER_FAILED
+                                                   : REQUEST_END_ANSWER_SHORT);
         return true;
     }
     return has_moved;

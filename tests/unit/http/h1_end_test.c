@@ -301,7 +301,7 @@ START_TEST(resets_where_an_end_would_look_whole)
     ck_assert(rig.stream.is_closed);
     ck_assert_int_eq(rig.stream.was_reset, rows[_i].resets);
     ck_assert(!rows[_i].resets || !rig.stream.is_shut_down);
-    ck_assert_uint_eq(rig.ended[REQUEST_END_ANSWER_SHORT], 1);
+    ck_assert_uint_eq(rig.ended[REQUEST_END_ANSWER_FAILED], 1);
     rig_fini(&rig);
 }
 END_TEST

@@ -625,7 +625,7 @@ START_TEST(cuts_a_stream_whose_handler_fails)
     ck_assert_uint_eq(answer.status, 203);
     ck_assert(!answer.is_complete);
     ck_assert(rig->stream.is_closed || rig->stream.is_shut_down);
-    ck_assert_int_eq(script.end, REQUEST_END_ANSWER_SHORT);
+    ck_assert_int_eq(script.end, REQUEST_END_ANSWER_FAILED);
     rig_fini(rig);
 }
 END_TEST
@@ -763,7 +763,7 @@ START_TEST(answers_500_for_a_broken_filter_while_it_can)
     if (broken_cases[_i].is_cut) {
         unit_check(answer.status == 203 && !answer.is_complete, broken_cases[_i].why);
         unit_check(rig->stream.is_closed || rig->stream.is_shut_down, broken_cases[_i].why);
-        ck_assert_int_eq(script.end, REQUEST_END_ANSWER_SHORT);
+        ck_assert_int_eq(script.end, REQUEST_END_ANSWER_FAILED);
     } else {
         unit_check(answer.status == 500 && answer.is_complete, broken_cases[_i].why);
         ck_assert_ptr_null(rig_field(answer.head, "content-encoding").ptr);

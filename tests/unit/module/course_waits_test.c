@@ -711,7 +711,7 @@ START_TEST(cuts_an_answer_that_its_author_steps_back_from)
     struct rig_answer answer = only_answer();
     ck_assert(answer.status == 201 && !answer.is_complete);
     ck_assert(rig.stream.is_closed || rig.stream.is_shut_down);
-    ck_assert_uint_eq(rig.ended[REQUEST_END_ANSWER_SHORT], 1);
+    ck_assert_uint_eq(rig.ended[REQUEST_END_ANSWER_FAILED], 1);
     end();
 }
 END_TEST
