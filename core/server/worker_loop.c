@@ -313,6 +313,16 @@ take_figures(const struct worker_loop *loop)
     }
 }
 
+/* While the pools are there. */
+static void
+take_all_figures(const struct worker_loop *loop)
+{
+    take_figures(loop);
+    if (loop->index == 0) {
+        figures_take_pools(loop->counted, loop->map.pools);
+    }
+}
+
 static void
 on_figures_timer(struct timer *timer)
 {
@@ -325,10 +335,7 @@ on_figures_timer(struct timer *timer)
     publish(&loop->figures.requests, figures->requests_begun);
     publish(&loop->figures.bytes_in, figures->bytes_in);
     publish(&loop->figures.bytes_out, figures->bytes_out);
-    take_figures(loop);
-    if (loop->index == 0) {
-        figures_take_pools(loop->counted, loop->map.pools);
-    }
+    take_all_figures(loop);
     int r = timer_set(timer, clock_add_ns(loop_now_ns(loop->loop), FIGURES_NS));
     (void)r; /* in its own callback it cannot fail */
 }
@@ -419,6 +426,7 @@ worker_loop_init(struct worker_loop *loop, const struct worker_loop_settings *se
             &loop->map);
     loop->engine.files = loop->files;
     loop->engine.spills = loop->spills;
+    take_all_figures(loop); /* so that they are there before anybody asks */
     return r;
 }
 

@@ -170,6 +170,13 @@ def test_tells_what_the_master_and_the_process_have(weir, raw):
     assert value(text, "weir_connections_closed_total", reason="client") >= 1
 
 
+def test_all_of_them_are_there_from_the_first_moment(weir, raw):
+    text = scrape(raw, weir(measured(processes=1)))
+    for name in ["weir_connections", "weir_memory_bytes", "weir_body_files", "weir_log_lines_total",
+                 "weir_pool_threads", "weir_pool_ran_total"]:
+        assert re.search(rf"^{name}[ {{]", text, re.M), name
+
+
 def test_counters_survive_reloads_and_a_killed_worker(weir, raw):
     running = weir(measured())
     hello = dict(route="hello", code=200)
