@@ -10,7 +10,7 @@ import subprocess
 import weir_failures
 import weir_figures
 from weir_process import descriptors, eventually, process_tree
-from weir_site import get
+from weir_site import get, route, site
 
 # Sanitizers have handlers of their own; here they are told to let a process end as it would.
 PLAIN = {f"{name}_OPTIONS": os.environ.get(f"{name}_OPTIONS", "") + ":handle_segv=0:handle_abort=0"
@@ -139,3 +139,49 @@ def test_server_and_clients_agree_and_nothing_is_left(weir, tmp_path):
     assert scrape.value("weir_generation") == 4
     complains = prometheus_complains(scrape.text)
     assert not complains, complains
+
+
+def test_what_is_shed_for_want_of_memory_is_counted_as_such(weir):
+    """Nobody reads, until a request is told to come again: that is in a count of its own, for its head was not
+    even looked at."""
+    document = site(route("/large", "x" * (4 << 20), name="large"),
+                    {"match": "/metrics", "name": "metrics", "handle": "metrics"}, top={"workers": {"memory": "16m"}})
+    document["modules"].append("metrics")
+    running = weir(document)
+    tally, stalled = weir_figures.Tally(), []
+
+    def is_full():
+        connection = tally.connect(running.address)
+        stalled.append(weir_failures.small(connection).send(get("/large")))
+        return connection.read_head().status == 503
+
+    assert eventually(is_full, 20)
+    readers, shed = len(stalled) - 1, 1
+    for connection in stalled:
+        connection.close()
+
+    def serves_again():
+        nonlocal shed
+        with tally.connection(running.address) as connection:
+            status = connection.send(get("/none")).read().status
+        shed += status == 503
+        return status == 404
+
+    assert eventually(serves_again)
+    figures = weir_figures.Figures(running.address, tally)
+    seen = []
+
+    def is_counted():
+        scrape = figures.scrape()
+        ended = scrape.by("weir_http_requests_ended_total", "reason")
+        closed = scrape.by("weir_connections_closed_total", "reason")
+        slow = scrape.value("weir_http_readers_shed_total")
+        seen[:] = [scrape.value("weir_http_requests_shed_total"), closed["no_memory",],
+                   scrape.value("weir_http_requests_total", route="large", code=200),
+                   ended["client_left",] + ended["client_slow",], ended["client_slow",], closed["slow_reader",]]
+        return seen == [shed, shed, readers, readers, slow, slow]
+
+    assert eventually(is_counted), (shed, readers, seen)
+    scrape = figures.at_rest()
+    assert scrape.value("weir_memory_limit_bytes") == 16 << 20
+    assert scrape.value("weir_memory_bytes") < 1 << 20
