@@ -21,6 +21,9 @@
 #define NAMED(value) \
     "{\"type\":\"object\",\"patternProperties\":{\"^x-\":true,\"^(?!x-)[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$\":" value "},\"additionalProperties\":false}"
 
+#define USES(name) \
+    "{\"anyOf\":[" REF(name) ",{\"type\":\"array\",\"items\":" REF(name) "},{\"type\":\"null\"}]}"
+
 /* The schema of a key with structure; NULL: the level has no such key after all. */
 static const struct {
     const char *level, *key, *schema;
@@ -47,9 +50,11 @@ static const struct {
     { "server", "listen", ONE_OR_LIST(REF("listen")) },
     { "server", "host", ONE_LIST_OR_NULL(REF("host")) },
     { "server", "routes", LIST_OR_NULL(REF("route")) },
+    { "server", "use", USES("server_use") },
     { "server", "limits", REF_OR_NULL("server_limits") },
     { "server", "timeouts", REF_OR_NULL("server_timeouts") },
     { "route", "routes", LIST_OR_NULL(REF("route")) },
+    { "route", "use", USES("route_use") },
     { "route", "limits", REF_OR_NULL("route_limits") },
     { "route", "timeouts", REF_OR_NULL("route_timeouts") },
     { "route", "match", REF_OR_NULL("match") },
@@ -63,7 +68,7 @@ static const struct {
     { "match", "query", REF_OR_NULL("wanted") },
     { "match", "variable", "{\"anyOf\":[{\"allOf\":[" REF("wanted") ",{\"propertyNames\":" REF("variable") "}]},{\"type\":\"null\"}]}" },
     { "match", "not", REF_OR_NULL("match") },
-    { NULL, "use", "{\"anyOf\":[" REF("use") ",{\"type\":\"array\",\"items\":" REF("use") "},{\"type\":\"null\"}]}" },
+    { NULL, "use", USES("use") },
     { NULL, "trust", REF_OR_NULL("trust") },
     { NULL, "limits", REF_OR_NULL("limits") },
     { NULL, "timeouts", REF_OR_NULL("timeouts") },

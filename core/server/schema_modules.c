@@ -10,21 +10,38 @@
 #include "config/schema.h"
 #include "module/loader.h"
 
+/* Where an entry stands. */
+enum list {
+    LIST_USE,        /* of "defaults" and listeners */
+    LIST_SERVER_USE, /* of servers */
+    LIST_ROUTE_USE,
+    LIST_HANDLE,
+};
+
 static bool
-is_in_list(const struct weir_handler *handler, bool handle)
+is_in_list(const struct weir_handler *handler, enum list list)
 {
-    bool makes_content = false, has_other = false;
+    static const unsigned connection = 1u << WEIR_ON_ACCEPT | 1u << WEIR_ON_OPEN |
+            1u << WEIR_ON_CLOSE;
+    static const unsigned early = 1u << WEIR_ON_HEAD | 1u << WEIR_ON_REWRITE;
+    unsigned phases = 0;
     for (size_t i = 0; i < handler->hooks.count; i++) {
-        makes_content |= handler->hooks.items[i].on == WEIR_ON_CONTENT;
-        has_other |= handler->hooks.items[i].on != WEIR_ON_CONTENT;
+        phases |= 1u << handler->hooks.items[i].on;
     }
-    return handle ? makes_content : has_other || !makes_content;
+    unsigned content = phases & 1u << WEIR_ON_CONTENT, others = phases & ~content;
+    if (list == LIST_HANDLE) {
+        return content != 0;
+    }
+    if (others == 0 || list == LIST_USE) {
+        return others != 0 || content == 0;
+    }
+    return (others & ~(list == LIST_ROUTE_USE ? connection | early : connection)) != 0;
 }
 
 /* What may stand as value of the handler's key. */
 static void
 emit_handler_value(struct emit *emit, const struct weir_module *module,
-        const struct weir_handler *handler, bool handle)
+        const struct weir_handler *handler, enum list list)
 {
     char ref[192];
     const struct weir_option *shorthand = schema_shorthand(&handler->options);
@@ -35,12 +52,12 @@ emit_handler_value(struct emit *emit, const struct weir_module *module,
     emit_object_begin(emit);
     emit_member_string(emit, "$ref", ref);
     emit_object_end(emit);
-    emit_json(emit, handle ? "{\"const\":true}" : "{\"type\":\"boolean\"}");
+    emit_json(emit, list == LIST_HANDLE ? "{\"const\":true}" : "{\"type\":\"boolean\"}");
     if (shorthand != NULL) {
         json_schema_option(emit, shorthand, false);
     }
     emit_list_end(emit);
-    if (handle) {
+    if (list == LIST_HANDLE) {
         emit_key(emit, "not"); /* false removes hooks */
         emit_json(emit, "{\"const\":false}");
     }
@@ -50,15 +67,15 @@ emit_handler_value(struct emit *emit, const struct weir_module *module,
 /* { "NAME": options, "as": ..., "final": ... } */
 static void
 emit_entry(struct emit *emit, const struct weir_module *module,
-        const struct weir_handler *handler, bool handle)
+        const struct weir_handler *handler, enum list list)
 {
     emit_object_begin(emit);
     emit_member_string(emit, "type", "object");
     emit_key(emit, "properties");
     emit_object_begin(emit);
     emit_key(emit, handler->name);
-    if (is_in_list(handler, handle)) {
-        emit_handler_value(emit, module, handler, handle);
+    if (is_in_list(handler, list)) {
+        emit_handler_value(emit, module, handler, list);
     } else {
         emit_json(emit, "{\"const\":false}");
     }
@@ -79,7 +96,7 @@ emit_entry(struct emit *emit, const struct weir_module *module,
 
 static void
 emit_entries(struct emit *emit, const struct schema_modules *modules, const char *name,
-        bool handle)
+        enum list list)
 {
     emit_key(emit, name);
     emit_object_begin(emit);
@@ -91,7 +108,7 @@ emit_entries(struct emit *emit, const struct schema_modules *modules, const char
     for (size_t i = 0; i < modules->count; i++) {
         for (size_t j = 0; j < modules->items[i]->handlers.count; j++) {
             const struct weir_handler *handler = &modules->items[i]->handlers.items[j];
-            if (is_in_list(handler, handle)) {
+            if (is_in_list(handler, list)) {
                 emit_string(emit, weir_str_from(handler->name));
             }
         }
@@ -102,8 +119,8 @@ emit_entries(struct emit *emit, const struct schema_modules *modules, const char
     for (size_t i = 0; i < modules->count; i++) {
         for (size_t j = 0; j < modules->items[i]->handlers.count; j++) {
             const struct weir_handler *handler = &modules->items[i]->handlers.items[j];
-            if (is_in_list(handler, handle) || !handle) {
-                emit_entry(emit, modules->items[i], handler, handle);
+            if (is_in_list(handler, list) || list != LIST_HANDLE) {
+                emit_entry(emit, modules->items[i], handler, list);
             }
         }
     }
@@ -294,7 +311,7 @@ for_each_that_needs(struct emit *emit, const struct schema_modules *modules, eac
     for (size_t i = 0; i < modules->count; i++) {
         for (size_t j = 0; j < modules->items[i]->handlers.count; j++) {
             const struct weir_handler *handler = &modules->items[i]->handlers.items[j];
-            if (is_in_list(handler, true) && count_required(&handler->options) > 0) {
+            if (is_in_list(handler, LIST_HANDLE) && count_required(&handler->options) > 0) {
                 each(emit, modules->items[i], handler);
             }
         }
@@ -424,8 +441,10 @@ schema_modules_write(struct emit *emit, const struct schema_modules *modules)
             json_schema_object(emit, &handler->options, NULL, NULL, true);
         }
     }
-    emit_entries(emit, modules, "use", false);
-    emit_entries(emit, modules, "handle", true);
+    emit_entries(emit, modules, "use", LIST_USE);
+    emit_entries(emit, modules, "server_use", LIST_SERVER_USE);
+    emit_entries(emit, modules, "route_use", LIST_ROUTE_USE);
+    emit_entries(emit, modules, "handle", LIST_HANDLE);
     for_each_that_needs(emit, modules, emit_complete);
 }
 

@@ -100,18 +100,20 @@ def values_of_handlers(schema):
     for module, handler, options in handlers(schema):
         makes_answers = handler in schema["$defs"]["handle"]["anyOf"][0]["enum"]
         place = "handle" if makes_answers else "use"
+        of_server = not makes_answers and handler not in schema["$defs"]["route_use"]["anyOf"][0]["enum"]
         good = GOOD_OPTIONS.get(handler, {})
         for value in VALUES:
-            yield module, {"routes": [{place: {handler: value}}]}
-            for key in options["properties"]:
-                yield module, {"routes": [{place: {handler: {**good, key: value}}}]}
-                for inner in ("set", "remove") if handler == "headers" else ():
-                    yield module, {"routes": [{place: {handler: {key: {inner: value}}}}]}
+            entries = [{handler: value}, *({handler: {**good, key: value}} for key in options["properties"])]
+            if handler == "headers":
+                entries += [{handler: {key: {inner: value}}} for key in options["properties"] for inner in ("set", "remove")]
+            for entry in entries:
+                yield module, ({place: entry} if of_server else {"routes": [{place: entry}]})
         for place in ("use", "handle"):
             for entry in (handler, {handler: {}}, {handler: True}, {handler: False}, {handler: None}, {}, {"as": "x"},
                           {handler: good, "as": "x", "x-note": 1}, {handler: good, "other": 1}, [handler, handler]):
                 yield module, {"routes": [{place: entry}]}
                 yield module, {"routes": [{"routes": [{place: [entry]}]}]}
+                yield module, {"use": entry}
 
 
 def values_of_levels(schema):
@@ -155,10 +157,6 @@ def documents(schema):
         for level in ("workers", "log", "control"):
             yield {level: value}
             yield from ({level: {key: value}} for key in defs[level]["properties"])
-        for key in defs["pool"]["properties"]:
-            yield {"pools": {"a": {key: value}}}
-        for key in defs["listener"]["properties"]:
-            yield {"listeners": {"a": {"address": "127.0.0.1:8081", key: value}}}
         for key in ("limits", "timeouts", "trust", "log", "use"):
             yield {"defaults": {key: value}}
         for key in set(defs["top"]["properties"]) - {"workers", "log", "control", "include"}:
@@ -167,9 +165,8 @@ def documents(schema):
             yield {"modules": [{"name": "respond", key: value}]}
         yield {"modules": ["respond", value]}
     for text in TEXTS:
-        yield {"listeners": {"a": {"address": text}}}
-        yield {"listeners": {"a": {"address": "unix:/x", "mode": text}}}
-        yield {"control": {"listen": text}}
+        if text[:1] in ("@", ":", "u", "[") or text in ("", "x", "127.0.0.1:8081"):
+            yield {"control": {"listen": text}}
     static = {"listen": ":8080", "routes": [{"routes": [{"handle": ["static"]}]}]}
     for defaults in ({"root": "/srv"}, {"root": None}, {"index": "x"}, {"rot": "/srv"}, None, 5):
         yield {"modules": [{"name": "static", "defaults": defaults}], "servers": [static]}
@@ -180,6 +177,20 @@ def documents(schema):
     yield {"pools": {"a" * 64: {}}}
     yield {"pools": {"a" * 65: {}}}
     yield {"listeners": {"x-note": 5, "a b": {"address": ":1"}}}
+
+
+def named(schema):
+    """(section, entry) of those sections that hold any number of named entries."""
+    defs = schema["$defs"]
+    for number, value in enumerate(FEW):
+        for key in defs["pool"]["properties"]:
+            yield "pools", {key: value}
+        for port, key in enumerate(set(defs["listener"]["properties"]) - {"address"}):
+            yield "listeners", {"address": f"127.0.0.1:{10000 + 20 * number + port}", key: value}
+        yield "listeners", {"address": value}
+    for number, text in enumerate(TEXTS):
+        yield "listeners", {"address": text}
+        yield "listeners", {"address": f"unix:/n{number}", "mode": text}
 
 
 def check(folder, case):
@@ -234,22 +245,33 @@ def test_what_a_document_may_hold(schema, judge):
         judge.compare(case, judge.says_good(case))
 
 
-def test_what_servers_and_handlers_may_hold(schema, judge):
-    """Many servers are checked in one run; one about which both do not agree there is checked alone."""
-    modules = sorted({module for module, _, _ in handlers(schema)})
-    cases = [{"listen": f"127.0.0.1:{1024 + number % 60000}", **server} for number, (_, server) in enumerate(servers(schema))]
+def compare_many(judge, cases, together, alone, index):
+    """Cases are checked in one run, `together`. One about which both do not agree there is checked alone, and all are
+    when a mistake is none of a single one."""
     for start in range(0, len(cases), BATCH):
         batch = cases[start:start + BATCH]
-        errors = check(judge.folder, {"modules": modules, "servers": batch})
-        refused = {int(error["pointer"].split("/")[2]) for error in errors}
-        for number, server in enumerate(batch):
-            alone = {"modules": modules, "servers": [server]}
-            is_good = judge.says_good(alone)
-            if is_good == (number in refused):
-                judge.compare(alone, is_good)
+        refused = {index(error["pointer"]) for error in check(judge.folder, together(batch))}
+        for number, case in enumerate(batch):
+            is_good = judge.says_good(alone(case))
+            if is_good == (number in refused) or None in refused:
+                judge.compare(alone(case), is_good)
+
+
+@pytest.mark.parametrize("section", ["pools", "listeners"])
+def test_what_named_entries_may_hold(schema, judge, section):
+    compare_many(judge, [entry for where, entry in named(schema) if where == section],
+                 lambda entries: {**GOOD, section: {f"n{number}": entry for number, entry in enumerate(entries)}},
+                 lambda entry: {**GOOD, section: {"n": entry}}, lambda pointer: int(pointer.split("/")[2][1:]) if pointer.count("/") > 1 else None)
+
+
+def test_what_servers_and_handlers_may_hold(schema, judge):
+    modules = sorted({module for module, _, _ in handlers(schema)})
+    cases = [{"listen": f"127.0.0.1:{1024 + number % 60000}", **server} for number, (_, server) in enumerate(servers(schema))]
+    compare_many(judge, cases, lambda batch: {"modules": modules, "servers": batch},
+                 lambda server: {"modules": modules, "servers": [server]}, lambda pointer: int(pointer.split("/")[2]))
 
 
 def test_no_exception_is_there_for_nothing(judge):
-    assert judge.cases > 10000
+    assert judge.cases > 20000
     unmet = [EXCEPTIONS[number] for number in range(len(EXCEPTIONS)) if number not in judge.met]
     assert unmet == []
