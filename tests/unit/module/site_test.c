@@ -417,6 +417,22 @@ load_and_explain(void)
     diagnostics_free(mistakes);
 }
 
+static void
+write_schema(void)
+{
+    struct buf out;
+    buf_init(&out, 4 << 20);
+    int r = schema_write(&out, NULL);
+    ck_assert(r == 0 || r == -ENOMEM);
+    buf_fini(&out);
+}
+
+START_TEST(writes_a_schema_with_whatever_memory_there_is)
+{
+    UNIT_EACH_ALLOCATION_FAILS(write_schema());
+}
+END_TEST
+
 START_TEST(survives_each_allocation_failing)
 {
     UNIT_EACH_ALLOCATION_FAILS(load_and_explain());
@@ -439,6 +455,7 @@ add_tests(TCase *tests)
     tcase_add_loop_test(tests, explains_what_a_request_meets, 0,
             (int)(sizeof(questions) / sizeof(questions[0])));
     tcase_add_test(tests, writes_a_schema_of_all_its_modules);
+    tcase_add_test(tests, writes_a_schema_with_whatever_memory_there_is);
     tcase_add_test(tests, survives_each_allocation_failing);
 }
 
