@@ -13,7 +13,8 @@
 
 #include <weir/str.h>
 
-#define LOG_BATCH_LINES 256
+/* As many as one writev() takes (IOV_MAX). */
+#define LOG_BATCH_LINES 1024
 
 struct weir_log_file {
     /* log_file.c's */
