@@ -102,10 +102,11 @@ struct weir_own_metrics {
  * Thread:  the request's loop, from within a hook, or what was resumed in its place (a job's
  *          done(), not its run()).
  * Memory:  the first time a figure is counted for a route it is made, in the loop's own part of
- *          the shared memory; afterwards nothing is looked for, locked or allocated.
- * Errors:  none. Another thread, a `metric` that is not in the table, one of another type, and
- * a counter that would go down are not counted, with one line in the log. Where there is no
- * room for another series (4,096 a loop) it is not counted either, and
+ *          the shared memory, and is at hand from then on, within some nanoseconds. Nothing
+ *          is ever locked or allocated.
+ * Errors:  none. Another thread, a `metric` that is not in the table, one of another type,
+ *          and a counter that would go down are not counted, with one line in the log. Where
+ *          there is no room for another series (4,096 a loop) it is not counted either, and
  *          weir_metric_series_refused_total says so.
  */
 WEIR_API WEIR_LOOP void weir_metric_add(const struct weir_request *request, unsigned metric,
@@ -114,9 +115,10 @@ WEIR_API WEIR_LOOP void weir_metric_observe(const struct weir_request *request, 
         uint64_t ns);
 
 /*
- * The same where there is no request: from loop_start on, in timers and in what a port calls. A
- * gauge may be set as well: what is told is the sum over all loops, and what a loop has set is
- * gone with its worker. Labels that a request would give are empty.
+ * The same where there is no request: from loop_start on, in timers and in what a port calls;
+ * not yet in hooks of connections, which have neither. A gauge may be set as well: what is told
+ * is the sum over all loops, and what a loop has set is gone with its worker. Labels that a
+ * request would give are empty.
  * Thread:  the loop's.
  */
 WEIR_API WEIR_LOOP void weir_loop_metric_add(struct weir_loop *loop, unsigned metric,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/budget.h"
+#include "module/metric_table.h"
 #include "support/failalloc.h"
 #include "support/metric_rig.h"
 #include "support/rig.h"
@@ -222,6 +223,30 @@ START_TEST(tells_what_clients_take_of_memory_and_its_limit)
 }
 END_TEST
 
+static int
+expect_reserved(void *context, const struct weir_metric *metric)
+{
+    unsigned *count = context;
+    ++*count;
+    ck_assert_msg(metric_table_is_reserved(metric->name), "%.*s", WEIR_STR_ARG(metric->name));
+    return 0;
+}
+
+START_TEST(no_module_can_have_a_name_of_the_server_s)
+{
+    struct counting counting;
+    counting_init(&counting);
+    ask(&counting, WEIR_STR("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"));
+    figures_count_open(counting.figures);
+    figures_observe_queue(counting.figures, "default", 1);
+    figures_take_process(counting.figures);
+    unsigned count = 0;
+    ck_assert_int_eq(metric_each(counting.master, expect_reserved, &count), 0);
+    ck_assert_uint_gt(count, 40);
+    counting_fini(&counting);
+}
+END_TEST
+
 static void
 add_tests(TCase *tests)
 {
@@ -233,6 +258,7 @@ add_tests(TCase *tests)
     tcase_add_test(tests, no_client_makes_series_by_inventing_methods);
     tcase_add_test(tests, counts_many_requests_of_one_connection_and_survives_a_lack_of_memory);
     tcase_add_test(tests, tells_what_clients_take_of_memory_and_its_limit);
+    tcase_add_test(tests, no_module_can_have_a_name_of_the_server_s);
 }
 
 UNIT_MAIN("module/figures", add_tests)
