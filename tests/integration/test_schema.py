@@ -4,6 +4,7 @@ every odd value there is a name for. What a schema cannot say is listed in EXCEP
 
 import json
 import os
+import random
 import re
 import subprocess
 from pathlib import Path
@@ -19,6 +20,15 @@ WEIR = os.environ.get("WEIR_BIN") or BUILD / ".libs/weir"
 if not Path(WEIR).exists():
     WEIR = BUILD / "weir"
 MODULES = os.environ.get("WEIR_MODULE_DIR") or f"{os.environ['WEIR_BUILDDIR']}/modules/.libs"
+# Where every run of the program is slow (sanitizers), one case of so many.
+THIN = max(1, round(slow(1)))
+
+
+def thin(cases):
+    """All of them, or as few as THIN says, always the same."""
+    return random.Random(THIN).sample(cases, len(cases) // THIN) if THIN > 1 else cases
+
+
 # So many mistakes fit into one report, with room for several a value.
 BATCH = 60
 
@@ -240,7 +250,7 @@ def judge(schema, tmp_path_factory):
 
 
 def test_what_a_document_may_hold(schema, judge):
-    for keys in documents(schema):
+    for keys in thin(list(documents(schema))):
         case = {**GOOD, **keys}
         judge.compare(case, judge.says_good(case))
 
@@ -248,6 +258,7 @@ def test_what_a_document_may_hold(schema, judge):
 def compare_many(judge, cases, together, alone, index):
     """Cases are checked in one run, `together`. One about which both do not agree there is checked alone, and all are
     when a mistake is none of a single one."""
+    cases = thin(cases)
     for start in range(0, len(cases), BATCH):
         batch = cases[start:start + BATCH]
         refused = {index(error["pointer"]) for error in check(judge.folder, together(batch))}
@@ -272,6 +283,8 @@ def test_what_servers_and_handlers_may_hold(schema, judge):
 
 
 def test_no_exception_is_there_for_nothing(judge):
-    assert judge.cases > 20000
+    assert judge.cases > 19000 / THIN
+    if THIN > 1:
+        pytest.skip("not every case was looked at")
     unmet = [EXCEPTIONS[number] for number in range(len(EXCEPTIONS)) if number not in judge.met]
     assert unmet == []
