@@ -8,11 +8,16 @@ import signal
 from pathlib import Path
 
 import pytest
-from weir_process import eventually
+from weir_process import eventually, slow
 from weir_site import get
 
 PLAIN = {f"{name}_OPTIONS": os.environ.get(f"{name}_OPTIONS", "") + ":handle_segv=0:handle_abort=0"
          for name in ("ASAN", "TSAN")}
+
+
+def stall(milliseconds):
+    """For workers.stall_timeout: on a busy machine what waits for its turn is not to pass for stuck."""
+    return f"{slow(milliseconds):.0f}ms"
 
 
 def module(name, note, **options):
@@ -139,7 +144,7 @@ def test_a_crash_on_the_way_down_is_named(weir, tmp_path, where):
 @pytest.mark.parametrize("where", ["live", "drain", "worker_stop"])
 def test_one_that_does_not_come_back_is_named_and_ended(weir, raw, tmp_path, where):
     is_live = where != "live"
-    server = weir(config(tmp_path / "note", second={"in": where, "way": "loop"}, stall_timeout="500ms"), env=PLAIN,
+    server = weir(config(tmp_path / "note", second={"in": where, "way": "loop"}, stall_timeout=stall(500)), env=PLAIN,
                   listeners=1 if is_live else 0, exit_status=0 if is_live else 1)
     server.expect_error(".")
     if is_live:
@@ -170,7 +175,7 @@ def test_timers_tick_on_every_loop_until_it_drains(weir, raw, tmp_path):
 
 def test_a_timer_that_does_not_come_back_is_named(weir, tmp_path):
     server = weir(config(tmp_path / "note", first={"tick": "5ms", "in": "tick 0", "way": "loop"},
-                         stall_timeout="500ms"), env=PLAIN)
+                         stall_timeout=stall(500)), env=PLAIN)
     server.expect_error(".")
     server.wait_for_line("is stuck in module life_one, hook timer, for longer than workers.stall_timeout", 20)
 
@@ -242,7 +247,7 @@ def test_a_crash_on_a_thread_of_a_pool_is_named(weir, raw, tmp_path, where):
 def test_what_a_thread_does_not_come_back_from_is_left_as_it_is(weir, raw, tmp_path, where):
     """No stall, and no end of its worker; its module is not ended around it, the other is."""
     note = tmp_path / "note"
-    server = weir({**config(note, first={"works": True, "in": where, "way": "loop"}, stall_timeout="200ms"),
+    server = weir({**config(note, first={"works": True, "in": where, "way": "loop"}, stall_timeout=stall(400)),
                    **ONE_THREAD})
     connection = raw(server).send(get("/"))
     if where == "thread_stop":
