@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  *     ASKED --run() returned--> done(WOKEN) -----------------------+
- *       |  \--no room, no thread_start--> done(BUSY) -------------+--> free()
+ *       |  \--no room, too old, no thread_start--> done(BUSY) ----+--> free()
  *       |--deadline--> done(TIMED_OUT) --+                         |
  *       +--request ended--> done(ABORTED) +--> LEFT --task is back-+
  *
@@ -73,9 +73,9 @@ wake_of(const struct offload *offload, enum pool_outcome outcome)
     case POOL_RAN:
         return offload->has_begun ? WEIR_WOKEN : WEIR_BUSY; /* no thread_start */
     case POOL_BUSY:
+    case POOL_EXPIRED: /* F17: 503, since it was not begun */
     case POOL_ABANDONED:
         return WEIR_BUSY;
-    case POOL_EXPIRED:
     case POOL_CANCELLED:
         return WEIR_TIMED_OUT;
     }

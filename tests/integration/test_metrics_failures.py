@@ -74,8 +74,8 @@ class Measured:
         failed = scrape.value("weir_hook_calls_total", module="failing", hook="content", verdict="failed")
         return [("work given", given, self.work()),
                 ("work that was begun, a killed worker's too", ran, given - rejected - expired),
-                ("work without room", rejected, self.tally.seen("crowded/*", 503)),
-                ("work that waited for too long", 0 < expired < self.tally.seen("crowded/*", 504), True),
+                ("work without room, or too late", rejected + expired, self.tally.seen("crowded/*", 503)),
+                ("both are there", min(rejected, expired) > 0, True),
                 ("failed calls", failed, self.tally.seen("fail", 500) + self.tally.seen("torn", 200)),
                 ("what the module counts itself",
                  {route: value for (route,), value in scrape.by("weir_failing_requests_total", "route").items()

@@ -36,14 +36,14 @@ struct weir_job {
      * Thread: one of the pool's; may block. */
     void (*run)(void *data, void *thread_state);
 
-    /* Called in the hook's place when run() has returned (WEIR_WOKEN), when it waited or ran
-     * for too long (WEIR_TIMED_OUT), when the pool had no room, or its thread no thread_start
-     * (WEIR_BUSY; run() was not called), or when the request
-     * ended (WEIR_ABORTED; the verdict is ignored). After WEIR_TIMED_OUT and WEIR_ABORTED run()
-     * may still be at work, so `data` is NULL then. Returning WEIR_NEXT to WEIR_BUSY and
-     * WEIR_TIMED_OUT lets the core answer 503 with Retry-After, or 504; in a filter, the
-     * body fails so, and in a log hook nothing happens. Thread: the request's
-     * loop. */
+    /* Called in the hook's place when run() has returned (WEIR_WOKEN); when waiting and running
+     * together took longer than the time given (WEIR_TIMED_OUT); when run() was not called
+     * (WEIR_BUSY): the pool had no room, no thread in queue_timeout, or the thread no
+     * thread_start; or when the request ended (WEIR_ABORTED; the verdict is ignored). After
+     * WEIR_TIMED_OUT and WEIR_ABORTED run() may still be at work, so `data` is NULL then.
+     * Returning WEIR_NEXT to WEIR_BUSY and WEIR_TIMED_OUT lets the core answer 503 with
+     * Retry-After, or 504; in a filter, the body fails so, and in a log hook nothing happens.
+     * Thread: the request's loop. */
     enum weir_verdict (*done)(struct weir_request *request, const void *conf,
             enum weir_wake how, void *data);
 
