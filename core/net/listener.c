@@ -18,6 +18,7 @@
 #include "base/assert.h"
 #include "event/loop.h"
 #include "event/timer.h"
+#include "net/tcp.h"
 #include "observe/log.h"
 
 #define ACCEPTS_AT_ONCE 64
@@ -83,26 +84,6 @@ bind_unix(int fd, const struct listener_settings *settings)
     return 0;
 }
 
-static bool
-is_loopback(const struct addr *addr)
-{
-    if (addr->sa.sa_family == AF_INET) {
-        return ntohl(addr->in.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-    }
-    return IN6_IS_ADDR_LOOPBACK(&addr->in6.sin6_addr);
-}
-
-/* From one program of a machine to another there is no path whose capacity is to be found, and
- * nobody to be fair to: what the system chose for networks only costs time there. bbr, which
- * paces, makes an answer of 1 MiB a quarter dearer. Reno is in every kernel and allowed to
- * everybody; where it is not, all stays as it is. */
-static void
-spare_congestion_control(int fd)
-{
-    static const char name[] = "reno";
-    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, sizeof(name) - 1);
-}
-
 int
 listener_open_fd(const struct listener_settings *settings)
 {
@@ -122,9 +103,7 @@ listener_open_fd(const struct listener_settings *settings)
         }
         /* Inherited by what is accepted. */
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-        if (is_loopback(addr)) {
-            spare_congestion_control(fd);
-        }
+        tcp_spare_congestion_control(fd, addr);
         if (family == AF_INET6) {
             /* [::] serves both versions, any other IPv6 address is only itself. */
             bool is_any = IN6_IS_ADDR_UNSPECIFIED(&addr->in6.sin6_addr);

@@ -18,4 +18,8 @@ WEIR_MUST_USE int tcp_stream_init(void *memory, struct loop *loop, int fd,
         stream_event_fn *on_event, void *owner, struct stream **out);
 WEIR_MUST_USE int tcp_stream_watch(struct stream *stream);
 
+/* Makes a TCP socket that is or will be bound or connected to a loopback address use reno,
+ * before either; of others nothing changes. Inherited by what a listener accepts. */
+void tcp_spare_congestion_control(int fd, const struct addr *addr);
+
 #endif
