@@ -251,6 +251,8 @@ take_turn(struct h1_conn *conn, unsigned events)
                     conn->state == H1_DISCARD || conn->state == H1_OPENING);
     if (result == STEP_WAIT && may_wait_in_vain && stream_error(conn->stream) < 0) {
         result = h1_gone(conn, H1_CLOSE_CLIENT_RESET);
+    } else if (result == STEP_WAIT && may_wait_in_vain && turn.was_short) {
+        conn->may_read = false; /* there was nothing behind the bytes: another edge will tell */
     }
     conn->in_turn = false;
     if (result == STEP_GONE) {
