@@ -233,7 +233,7 @@ h1_reply_step(struct h1_reply *state, struct weir_request *request, struct outpu
         if (reply->is_broken) {
             return H1_REPLY_SHORT;
         }
-        if (reply->wire->bytes == 0 && !reply_is_ended(reply)) {
+        if (reply->wire->bytes == 0 && !reply_is_ended(reply) && !reply->is_head_due) {
             return H1_REPLY_WAITING; /* nothing on the wire before the first body byte */
         }
         if (!step_head(state, request, output, keep_alive)) {

@@ -45,6 +45,7 @@ clear(struct weir_request *request)
     reply_drop_source(request);
     slice_queue_fini(&reply->queue);
     reply->state = REPLY_NONE;
+    reply->is_head_due = false;
     reply->field_count = 0;
     reply->ended = reply->close = reply->is_broken = reply->was_invalid = false;
     reply->is_representation = reply->hides_length = reply->is_own = reply->was_own = false;

@@ -60,11 +60,19 @@ enum request_end {
 
 const char *request_end_label(enum request_end end);
 
+/* Takes the body in a hook's place: an exchange with an upstream (module/exchange.c). Embedded
+ * in its owner. */
+struct body_sink {
+    /* The request runs: there may be more of the body, its end, or a failure. */
+    void (*look)(struct body_sink *sink);
+};
+
 /* The body on its way in. */
 struct request_body {
     struct slice_queue queue; /* what the transport brought, or its beginning */
     struct slice_queue *read; /* what readers take from: &queue, or behind the body filters */
     bool read_ended;          /* with filters: nothing follows in `read` */
+    struct body_sink *sink;   /* borrowed; NULL: hooks alone read */
     uint64_t received_bytes;
     uint64_t mark_bytes;      /* the transport stops reading above it; request_body_room() */
     uint64_t memory_bytes;    /* of a kept body, what is above it goes to `spill`; or never */
@@ -103,6 +111,7 @@ struct reply_source {
 struct reply {
     enum reply_state state;
     uint16_t status;
+    bool is_head_due;       /* its head leaves though nothing of its body is there */
     bool head_left;         /* the transport has sent it: nothing can take its place any more */
     bool ended;             /* no body bytes follow */
     bool close;             /* the module asked for `Connection: close` */
@@ -110,7 +119,7 @@ struct reply {
     bool was_invalid;       /* a field was refused: it becomes a 500 */
     bool had_hop;           /* a field that is the server's was dropped */
     bool was_over;          /* the transport cut what exceeded the declared length */
-    bool hides_length;      /* HEAD: a GET would be filtered, so its length is unknown */
+    bool hides_length;      /* it is not told: HEAD where a GET would be filtered; trailers */
     bool hides_date;        /* removed: the server adds none */
     bool hides_server;      /* likewise */
     bool is_own;            /* the body is write_error_body()'s */
@@ -177,6 +186,7 @@ struct weir_request {
     uint64_t sent_bytes;       /* of the answer, what the client was sent; when it has ended */
     struct file_finding *findings;   /* module/file_find.c: files asked for, in the arena */
     struct weir_internal *internals; /* module/internal.c: what it has asked the server for */
+    struct weir_exchange *exchanges; /* module/exchange.c: and upstreams */
 
     struct reply reply;
 

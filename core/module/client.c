@@ -24,6 +24,12 @@ is_trusted(const struct site_trust *trust, const struct addr_ip *peer)
     return false;
 }
 
+bool
+client_peer_is_trusted(const struct site_trust *trust, const struct weir_request *request)
+{
+    return is_trusted(trust, &request->peer);
+}
+
 /* for="[2001:db8::1]:4711" of one element of Forwarded (RFC 7239 section 4). */
 static struct weir_str
 find_for(struct weir_str element)

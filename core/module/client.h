@@ -19,6 +19,9 @@ WEIR_MUST_USE int client_find(const struct site_trust *trust,
  * a trusted gateway alone (RFC 9110 section 7.4). True for any other target. */
 bool client_may_ask(const struct site_trust *trust, const struct weir_request *request);
 
+/* Whether the peer's word is taken about whom it speaks for. */
+bool client_peer_is_trusted(const struct site_trust *trust, const struct weir_request *request);
+
 /* The request's id: what a trusted peer sent as X-Request-ID (1 to 128 token bytes), else 26
  * letters and digits of its own that sort by time (a ULID). The same at each call; borrowed
  * from the request; empty without memory. */

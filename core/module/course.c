@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "module/course_parts.h"
+#include "module/exchange.h"
 #include "module/figures.h"
 #include "module/hook_figures.h"
 #include "module/internal.h"
@@ -303,6 +304,9 @@ course_run(struct weir_request *request)
         has_moved = request->in.spill != NULL && request_body_refill(request);
         has_moved |= course_flow_body(request);
         has_moved |= course_ask(request);
+        if (request->in.sink != NULL) {
+            request->in.sink->look(request->in.sink);
+        }
         has_moved |= reply_fill(request);
         has_moved |= course_reply(request);
     } while (has_moved);
@@ -337,6 +341,7 @@ course_end(struct weir_request *request)
     }
     request->is_gone |= request->end != REQUEST_END_COMPLETE;
     internal_drop_all(request);
+    exchange_drop_all(request);
     course_stop_asking(request);
     course_stop_replying(request);
     course_stop_filters(request, &course->body_filters);

@@ -26,6 +26,7 @@ struct hook_figures;
 struct life_loop;
 struct module_metrics;
 struct pools;
+struct upstreams;
 struct wait_table;
 struct weir_port;
 
@@ -56,6 +57,7 @@ struct course_map {
     const struct generation *generation; /* borrowed; the two functions' */
     struct wait_table *waits;            /* borrowed; NULL: no hook can suspend */
     struct pools *pools;                 /* borrowed; NULL: no hook can offload */
+    struct upstreams *upstreams;         /* owned by the map's owner; NULL: there are none */
     struct figures *figures;             /* borrowed; NULL: nothing is counted */
     struct hook_figures *hook_figures;   /* borrowed; NULL: likewise, of hooks */
     metric_cell *calls;                  /* borrowed; NULL: likewise, of their calls */

@@ -158,7 +158,7 @@ course_reply(struct weir_request *request)
     switch (course->replier) {
     case REPLIER_IDLE:
         if (reply->state != REPLY_BEGUN || reply->beginnings == course->stale ||
-                (reply->queue.bytes == 0 && !reply->ended)) {
+                (reply->queue.bytes == 0 && !reply->ended && !reply->is_head_due)) {
             return false;
         }
         course->beginnings = reply->beginnings;

@@ -39,6 +39,15 @@ weir_request_client(struct weir_request *request)
 }
 
 bool
+weir_request_peer_is_trusted(const struct weir_request *request)
+{
+    const struct site_trust *trust = course_map_of(request)->generation == NULL
+            ? NULL
+            : generation_trust(request);
+    return trust != NULL && client_peer_is_trusted(trust, request);
+}
+
+bool
 weir_request_client_in(const struct weir_request *request, const struct weir_network *network)
 {
     const struct addr_ip *client = client_of(request);

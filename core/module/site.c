@@ -41,6 +41,7 @@ build(struct site_builder *builder)
     }
     site_build_process(builder);
     site_build_pools(builder);
+    site_build_upstreams(builder);
     if (!builder->schema.no_memory) {
         uses_declare(&builder->uses, site);
     }

@@ -22,6 +22,7 @@
 #include "module/host_pattern.h"
 #include "module/route.h"
 #include "net/addr.h"
+#include "upstream/group.h"
 
 /* What one configuration may open. */
 #define SITE_MAX_LISTENERS 4096
@@ -174,6 +175,8 @@ struct site {
     struct site_control control;
     const struct site_pool *pools;
     size_t pools_count;
+    const struct upstream_settings *upstreams;
+    size_t upstreams_count;
     const struct site_module *modules;
     size_t modules_count;
     struct site_listener *const *listeners;

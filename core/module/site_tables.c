@@ -25,7 +25,7 @@ static const struct weir_option top[] = {
     ANY("control", "The control socket"),
     ANY("modules", "Modules to load; nothing else is"),
     ANY("listeners", "Addresses with settings of their own, by name"),
-    LATER("upstreams", "a later version brings proxies and upstreams"),
+    ANY("upstreams", "Whom to ask for answers, by name"),
     ANY("defaults", "What all listeners, servers and routes inherit"),
     ANY("servers", "Sites, by listening address and host"),
 };
@@ -79,6 +79,55 @@ static const struct weir_option pool[] = {
             .help = "The longest a task may wait"),
     WEIR_DURATION(struct site_pool, idle_timeout_ns, .key = "idle_timeout", .preset = "30s",
             .help = "Idle time after which a thread above min leaves"),
+};
+
+static const struct weir_choice balances[] = {
+    { "round_robin", SITE_BALANCE_ROUND_ROBIN },
+    { "least_connections", SITE_BALANCE_LEAST_CONNECTIONS },
+    { "random", SITE_BALANCE_RANDOM },
+    { "hash", SITE_BALANCE_HASH },
+};
+
+static const struct weir_option upstream_timeouts[] = {
+    WEIR_DURATION(struct upstream_timeouts_conf, connect_ns, .key = "connect", .preset = "5s",
+            .help = "Until a connection is there; then the next target is asked"),
+    WEIR_DURATION(struct upstream_timeouts_conf, send_ns, .key = "send", .preset = "30s",
+            .help = "Without progress of what is sent; 504"),
+    WEIR_DURATION(struct upstream_timeouts_conf, read_ns, .key = "read", .preset = "60s",
+            .help = "Between two reads of an answer, and until its first byte; 504"),
+    WEIR_DURATION(struct upstream_timeouts_conf, queue_ns, .key = "queue", .preset = "5s",
+            .help = "The longest a request waits for a connection; 503"),
+    WEIR_DURATION(struct upstream_timeouts_conf, keepalive_ns, .key = "keepalive",
+            .preset = "60s",
+            .help = "Idle time of a connection that is kept; less where the target says so"),
+};
+
+static const struct weir_option upstream[] = {
+    NEEDED("targets",
+            "\"127.0.0.1:9000\", \"[::1]:9000\", \"unix:/path\", \"@name\", or an object; one or a "
+            "list"),
+    WEIR_ENUM(struct upstream_conf, balance, .preset = "round_robin",
+            .choices = WEIR_CHOICES(balances), .help = "Which target is asked next"),
+    WEIR_COUNT(struct upstream_conf, keepalive, .preset = "64", .zero = true,
+            .help = "Idle connections to each target that a worker keeps; 0: none"),
+    WEIR_COUNT(struct upstream_conf, connections, .preset = "false",
+            .help = "Most connections of a worker to each target"),
+    WEIR_COUNT(struct upstream_conf, queue_size, .preset = "1000", .zero = true,
+            .help = "Requests that may wait for a connection; 503 above it"),
+    WEIR_OBJECT(struct upstream_conf, timeouts, struct upstream_timeouts_conf,
+            .members = WEIR_OPTIONS(struct upstream_timeouts_conf, upstream_timeouts),
+            .help = "Limits of time"),
+    LATER("health", "a later version checks targets by itself"),
+    LATER("retry", "a later version sends again what is safe to send again"),
+    LATER("resolve", "a later version looks names up"),
+    LATER("tls", "a later version speaks TLS to targets"),
+};
+
+static const struct weir_option target[] = {
+    NEEDED("address", "\"127.0.0.1:9000\", \"[::1]:9000\", \"unix:/path\" or \"@name\""),
+    WEIR_INT(struct target_conf, weight, .preset = "1", .min = 1, .max = 1000,
+            .help = "Its share of the requests, compared with the others'"),
+    LATER("backup", "a later version asks some targets only when all others are down"),
 };
 
 static const struct weir_choice levels[] = {
@@ -233,6 +282,10 @@ static const struct weir_option trust[] = {
 const struct weir_options site_top_options = TABLE(top);
 const struct weir_options site_workers_options = WEIR_OPTIONS(struct site_workers, workers);
 const struct weir_options site_pool_options = WEIR_OPTIONS(struct site_pool, pool);
+const struct weir_options site_upstream_options = WEIR_OPTIONS(struct upstream_conf, upstream);
+const struct weir_options site_upstream_timeouts_options =
+        WEIR_OPTIONS(struct upstream_timeouts_conf, upstream_timeouts);
+const struct weir_options site_target_options = WEIR_OPTIONS(struct target_conf, target);
 const struct weir_options site_log_options = WEIR_OPTIONS(struct site_log, log_top);
 const struct weir_options site_log_level_options = WEIR_OPTIONS(struct site_log, log_level);
 const struct weir_options site_control_options = WEIR_OPTIONS(struct site_control, control);
@@ -249,6 +302,9 @@ const struct site_level site_levels[] = {
     { "top", &site_top_options },
     { "workers", &site_workers_options },
     { "pool", &site_pool_options },
+    { "upstream", &site_upstream_options },
+    { "upstream_timeouts", &site_upstream_timeouts_options },
+    { "target", &site_target_options },
     { "log", &site_log_options },
     { "log_level", &site_log_level_options },
     { "control", &site_control_options },

@@ -26,7 +26,30 @@ struct listener_conf {
     int64_t backlog;
 };
 
+/* One of `upstreams` as the file has it. */
+enum site_balance {
+    SITE_BALANCE_ROUND_ROBIN,
+    SITE_BALANCE_LEAST_CONNECTIONS,
+    SITE_BALANCE_RANDOM,
+    SITE_BALANCE_HASH,
+};
+
+struct upstream_timeouts_conf {
+    uint64_t connect_ns, send_ns, read_ns, queue_ns, keepalive_ns;
+};
+
+struct upstream_conf {
+    int balance; /* enum site_balance */
+    uint64_t keepalive, connections, queue_size;
+    struct upstream_timeouts_conf timeouts;
+};
+
+struct target_conf {
+    int64_t weight;
+};
+
 extern const struct weir_options site_top_options, site_workers_options, site_pool_options,
+        site_upstream_options, site_upstream_timeouts_options, site_target_options,
         site_log_options, site_log_level_options, site_control_options, site_module_options,
         site_defaults_options, site_listener_options, site_server_options, site_route_options,
         site_limits_options, site_timeouts_options, site_trust_options;

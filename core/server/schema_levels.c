@@ -39,6 +39,11 @@ static const struct {
     { "top", "defaults", REF("defaults") },
     { "top", "servers", "{\"type\":\"array\",\"minItems\":1,\"items\":" REF("server") "}" },
     { "pool", "max", "{\"anyOf\":[{\"type\":\"integer\",\"minimum\":1,\"maximum\":10000},{\"enum\":[-1,false,null]}," REF("expanded") "]}" },
+    { "top", "upstreams", "{\"anyOf\":[" NAMED(REF("upstream")) ",{\"enum\":[false,null]}]}" },
+    { "upstream", "targets", ONE_OR_LIST("{\"anyOf\":[" REF("target_address") "," REF("target") "]}") },
+    { "upstream", "balance", "{\"enum\":[\"round_robin\",null]}" },
+    { "upstream", "timeouts", REF_OR_NULL("upstream_timeouts") },
+    { "target", "address", REF("target_address") },
     { "control", "listen", REF_OR_NULL("control_address") },
     { "module", "name", REF("name") },
     { "module", "path", "{\"type\":[\"string\",\"null\"]}" },
@@ -88,6 +93,7 @@ static const struct {
 };
 
 #define PORT  "0*(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[0-9]{1,4})"
+#define SOME_PORT "0*(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
 #define LABEL "[A-Za-z0-9_~-]+"
 #define NAME  "[A-Za-z0-9_][A-Za-z0-9_-]{0,63}"
 #define UNIX  "unix:[^\\x00]{1,107}|@[^\\x00]{1,107}"
@@ -106,6 +112,8 @@ static const struct {
     { "control_address", "^(?:" UNIX ")$", NULL, "\"unix:/path\" or \"@name\"" },
     { "address", "^(?:" UNIX "|(?:" JSON_PATTERN_IPV4 "|\\[", "\\])?:" PORT ")$",
             "\":8080\", \"127.0.0.1:8080\", \"[::1]:8080\", \"unix:/path\" or \"@name\"" },
+    { "target_address", "^(?:" UNIX "|(?:" JSON_PATTERN_IPV4 "|\\[", "\\]):" SOME_PORT ")$",
+            "\"127.0.0.1:9000\", \"[::1]:9000\", \"unix:/path\" or \"@name\"" },
     { "listen", "^(?:" NAME "|" UNIX "|(?:" JSON_PATTERN_IPV4 "|\\[", "\\])?:" PORT ")$",
             "an address such as \":8080\", or the name of a listener" },
     { "host",

@@ -266,6 +266,8 @@ make_loops(struct worker *worker)
                 .metrics = worker->metrics,
                 .keeps_bodies_in = worker->site->keeps_bodies ? worker->site->workers.temp_dir
                                                               : weir_str_make(NULL, 0),
+                .upstreams = worker->site->upstreams,
+                .upstreams_count = worker->site->upstreams_count,
                 .loop = loop,
                 .on_opened = on_slot_opened,
                 .on_finished = on_loop_finished,

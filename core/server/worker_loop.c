@@ -21,6 +21,7 @@
 #include "net/listener.h"
 #include "observe/flight.h"
 #include "observe/log.h"
+#include "upstream/group.h"
 
 /* While draining, how often it is looked whether the last connection has ended. */
 #define DRAIN_LOOK_NS (50 * NS_PER_MS)
@@ -414,8 +415,10 @@ worker_loop_init(struct worker_loop *loop, const struct worker_loop_settings *se
     loop->map.waits = loop->waits;
     loop->map.pools = settings->pools;
     loop->map.life = life_attach(settings->life, loop->index, loop->loop);
+    struct metric_shard *shard = NULL;
     if (settings->metrics != NULL) {
-        loop->counted = figures_new(metric_take(settings->metrics));
+        shard = metric_take(settings->metrics);
+        loop->counted = figures_new(shard);
         if (loop->counted == NULL) {
             log_warn("what event loop %u does is not counted: no memory, or too many loops",
                     loop->index);
@@ -426,6 +429,10 @@ worker_loop_init(struct worker_loop *loop, const struct worker_loop_settings *se
             &loop->map);
     loop->engine.files = loop->files;
     loop->engine.spills = loop->spills;
+    if (r == 0) {
+        r = upstreams_new(&loop->engine, &connect_socket, settings->upstreams,
+                settings->upstreams_count, settings->count, shard, &loop->map.upstreams);
+    }
     take_all_figures(loop); /* so that they are there before anybody asks */
     return r;
 }
@@ -506,6 +513,7 @@ worker_loop_fini(struct worker_loop *loop)
         close_doors(loop);
         loop_turn(loop->loop, false);
         take_figures(loop);
+        upstreams_free(loop->map.upstreams);
         engine_fini(&loop->engine);
     }
     mailbox_free(loop->mailbox);

@@ -90,7 +90,9 @@ struct worker_loop_settings {
     struct life *life;               /* borrowed */
     struct metric_pages *metrics;    /* borrowed; NULL: nothing is counted */
     struct weir_str keeps_bodies_in; /* workers.temp_dir, borrowed; .ptr NULL: it need not be */
-    struct loop *loop;               /* taken over; made by the caller */
+    const struct upstream_settings *upstreams; /* borrowed */
+    size_t upstreams_count;
+    struct loop *loop; /* taken over; made by the caller */
     void (*on_opened)(void *context, uint32_t slot, bool is_open);
     void (*on_finished)(void *context, struct worker_loop *loop);
     void *context;

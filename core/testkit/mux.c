@@ -207,7 +207,7 @@ step_stream(struct mux_stream *stream)
         if (reply->is_broken) {
             return STREAM_FAILS;
         }
-        if (reply->wire->bytes == 0 && !reply_is_ended(reply)) {
+        if (reply->wire->bytes == 0 && !reply_is_ended(reply) && !reply->is_head_due) {
             return STREAM_NOTHING;
         }
         return step_head(stream) ? STREAM_ENDS : STREAM_MOVED;

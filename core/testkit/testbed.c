@@ -24,6 +24,7 @@
 #include "module/wait.h"
 #include "testkit/manual_clock.h"
 #include "testkit/memory_stream.h"
+#include "upstream/group.h"
 
 #define STEP_NS (100 * NS_PER_MS)
 
@@ -77,6 +78,15 @@ on_end(struct weir_request *request)
     struct testbed *testbed = testbed_of(request);
     testbed->ended[request->end]++;
     generation_handler(testbed->generation)->end(request);
+}
+
+/* How upstreams are reached; NULL: by sockets. One thread. */
+static const struct connector *reached_by;
+
+void
+testbed_reach_by(const struct connector *connector)
+{
+    reached_by = connector;
 }
 
 /* ---- making ------------------------------------------------------------------------------ */
@@ -134,6 +144,11 @@ start(struct testbed *testbed, struct diagnostics *diagnostics)
     testbed->engine.files = testbed->files;
     testbed->engine.spills = testbed->spills;
     testbed->has_engine = r == 0;
+    if (r == 0) {
+        r = upstreams_new(&testbed->engine, reached_by == NULL ? &connect_socket : reached_by,
+                testbed->site->upstreams, testbed->site->upstreams_count, 1, NULL,
+                &testbed->map.upstreams);
+    }
     r = r < 0 ? r : life_start(testbed->life, diagnostics);
     r = r < 0 ? r : life_loop_start(testbed->map.life, diagnostics);
     if (r == 0) {
@@ -464,6 +479,7 @@ testbed_free(struct testbed *testbed)
         life_stop(testbed->life);
     }
     if (testbed->has_engine) {
+        upstreams_free(testbed->map.upstreams);
         engine_fini(&testbed->engine);
     }
     mailbox_free(testbed->mailbox);

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "http/h1.h"
 
+struct connector;
 struct figures;
 struct testbed;
 
@@ -23,6 +24,9 @@ struct testbed_settings {
  * worker_start or loop_start said; -ENOMEM. The modules are live then. */
 WEIR_MUST_USE int testbed_new(const struct testbed_settings *settings, struct buf *report,
         struct testbed **out);
+
+/* Testbeds made from now on reach upstreams by it, which is borrowed; NULL: by sockets. */
+void testbed_reach_by(const struct connector *connector);
 
 /* Ends its clients and everything else. Returns true when nothing was left over: every request
  * and connection ended, every byte of memory given back. NULL: nothing, true. */

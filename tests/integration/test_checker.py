@@ -215,7 +215,7 @@ def test_check_and_run_say_the_same(weir, tmp_path, config):
 
 
 @pytest.mark.parametrize("config, at, says", [
-    (site(top={"upstreams": {}}), '"upstreams"', "not in this build"),
+    (site(top={"upstreams": {"app": {"targets": "127.0.0.1:80", "tls": {}}}}), '"tls"', "not in this build"),
 ], ids=str)
 def test_what_is_not_in_this_build_is_refused_in_its_place(tmp_path, config, at, says):
     done = check(config, tmp_path)

@@ -95,6 +95,10 @@ WEIR_API WEIR_LOOP int weir_request_field_remove(struct weir_request *request,
 WEIR_API WEIR_LOOP struct weir_str weir_request_peer(struct weir_request *request);
 WEIR_API WEIR_LOOP struct weir_str weir_request_client(struct weir_request *request);
 
+/* Whether `trust` names the peer: what it says about the client and how that reached it
+ * (X-Forwarded-Proto and its like) is to be believed. */
+WEIR_API WEIR_LOOP bool weir_request_peer_is_trusted(const struct weir_request *request);
+
 /* True when the client's address is in `network`; false for one without an address. */
 WEIR_API WEIR_LOOP bool weir_request_client_in(const struct weir_request *request,
         const struct weir_network *network);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* What the course knows of exchanges (weir/exchange.h), and how a request becomes what is sent
+ * to an upstream. Thread: the request's loop. */
+#ifndef WEIR_MODULE_EXCHANGE_H
+#define WEIR_MODULE_EXCHANGE_H
+
+#include <weir/exchange.h>
+
+struct exchange;
+
+/* What the asker's table says, as this build knows it: what it does not have is zero. Returns
+ * 0; -EINVAL. */
+WEIR_MUST_USE int exchange_read_ask(const struct weir_exchange_ask *from,
+        struct weir_exchange_ask *to);
+
+/* Fills in the part of `exchange` that says what is sent: its head, and how its body goes.
+ * Returns 0; -EINVAL for what no client may send; -ENOMEM. */
+WEIR_MUST_USE int exchange_fill(struct exchange *exchange, struct weir_request *request,
+        const struct weir_exchange_ask *ask);
+
+/* The request ends: so do its exchanges. */
+void exchange_drop_all(struct weir_request *request);
+
+#endif

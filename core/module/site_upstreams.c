@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/* The section `upstreams` (CONFIG.md). */
+#include "module/loader.h"
+#include "module/site_parts.h"
+#include "module/site_tables.h"
+
+static void
+not_in_build(struct site_builder *builder, const struct config_value *at, const char *what,
+        const char *why)
+{
+    struct diagnostic *d = config_mistake(builder->schema.diagnostics, DIAGNOSTIC_NOT_IN_BUILD,
+            at, "%s is not in this build", what);
+    diagnostic_note(d, "%s", why);
+}
+
+/* host:port, whose host is no address: read_address() would only say that it is none. */
+static bool
+is_name(struct weir_str text)
+{
+    const char *colon = text.len == 0 ? NULL : memchr(text.ptr, ':', text.len);
+    bool has_letter = false;
+    if (colon == NULL || colon == text.ptr || text.ptr[0] == '[' || text.ptr[0] == '@' ||
+            weir_str_starts_with(text, WEIR_STR("unix:"))) {
+        return false;
+    }
+    for (const char *c = text.ptr; c < colon; c++) {
+        has_letter |= (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z');
+    }
+    return has_letter;
+}
+
+static bool
+read_target_address(struct site_builder *builder, const struct config_value *value,
+        struct upstream_target_settings *out)
+{
+    if (!schema_expect_string(&builder->schema, value, "the address of a target",
+                &out->address)) {
+        return false;
+    }
+    if (is_name(value->string)) {
+        not_in_build(builder, value, "a target that is a name",
+                "a later version looks names up; give its address");
+        return false;
+    }
+    if (!site_read_address(builder, value, &out->addr)) {
+        return false;
+    }
+    bool has_port = out->addr.sa.sa_family == AF_UNIX || addr_port(&out->addr) != 0;
+    bool has_host = value->string.len > 0 && value->string.ptr[0] != ':';
+    if (!has_port || !has_host) {
+        struct diagnostic *d = config_mistake(builder->schema.diagnostics, DIAGNOSTIC_ADDRESS,
+                value, "\"%.*s\" can be listened at, but not connected to",
+                WEIR_STR_ARG(value->string));
+        diagnostic_hint(d, "\"127.0.0.1:9000\", \"[::1]:9000\", \"unix:/path\" or \"@name\"");
+    }
+    return has_port && has_host;
+}
+
+static bool
+read_target(struct site_builder *builder, const struct config_value *value,
+        struct upstream_target_settings *out)
+{
+    struct target_conf conf = { .weight = 1 };
+    const struct config_value *address = value;
+    if (value->kind == CONFIG_OBJECT) {
+        schema_fill(&builder->schema, &site_target_options, value, value, &conf);
+        address = config_find_name(value, "address");
+        if (address == NULL) {
+            struct diagnostic *d = config_mistake(builder->schema.diagnostics,
+                    DIAGNOSTIC_REQUIRED, value, "\"address\" is missing");
+            diagnostic_note(d, "a target is somewhere");
+            return false;
+        }
+    }
+    out->weight = conf.weight < 1 ? 1 : (uint64_t)conf.weight; /* else it was refused */
+    return read_target_address(builder, address, out);
+}
+
+static void
+read_targets(struct site_builder *builder, const struct config_value *where,
+        struct upstream_settings *out)
+{
+    const struct config_value *value = config_find_name(where, "targets");
+    const struct config_value *list = value == NULL ? NULL
+                                                    : schema_as_list(&builder->schema, value);
+    if (list == NULL || list->count == 0) {
+        struct diagnostic *d = config_mistake(builder->schema.diagnostics, DIAGNOSTIC_REQUIRED,
+                value == NULL ? where : value, "an upstream needs \"targets\"");
+        diagnostic_hint(d, "\"targets\": [\"127.0.0.1:9000\"]");
+        return;
+    }
+    if (list->count > UPSTREAM_TARGETS_MAX) {
+        config_mistake(builder->schema.diagnostics, DIAGNOSTIC_RANGE, value,
+                "%u targets are more than %u", list->count, UPSTREAM_TARGETS_MAX);
+        return;
+    }
+    struct upstream_target_settings *targets = site_array(builder, list->count,
+            sizeof(*targets));
+    if (targets == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < list->count; i++) {
+        if (read_target(builder, list->items[i], &targets[out->target_count])) {
+            out->target_count++;
+        }
+    }
+    out->targets = targets;
+}
+
+static void
+read_upstream(struct site_builder *builder, const struct config_member *member,
+        struct upstream_settings *out)
+{
+    const struct config_value *value = member->value;
+    struct upstream_conf conf = { .balance = SITE_BALANCE_ROUND_ROBIN };
+    schema_fill(&builder->schema, &site_upstream_options, value, value, &conf);
+    if (conf.balance != SITE_BALANCE_ROUND_ROBIN) {
+        struct diagnostic *d = config_key_mistake(builder->schema.diagnostics,
+                DIAGNOSTIC_NOT_IN_BUILD, config_find_name(value, "balance"),
+                "\"balance\" is not in this build, but as \"round_robin\"");
+        diagnostic_note(d, "a later version brings the others");
+    }
+    *out = (struct upstream_settings){
+        .name = member->key,
+        .keepalive = conf.keepalive,
+        .connections = conf.connections,
+        .queue_size = conf.queue_size,
+        .connect_ns = conf.timeouts.connect_ns,
+        .send_ns = conf.timeouts.send_ns,
+        .read_ns = conf.timeouts.read_ns,
+        .queue_ns = conf.timeouts.queue_ns,
+        .idle_ns = conf.timeouts.keepalive_ns,
+    };
+    read_targets(builder, value, out);
+}
+
+void
+site_build_upstreams(struct site_builder *builder)
+{
+    struct site *site = builder->site;
+    const struct config_value *value = config_find_name(site->document, "upstreams");
+    bool is_none = value == NULL || value->kind == CONFIG_NULL || value->kind == CONFIG_FALSE;
+    if (is_none || !schema_expect_object(&builder->schema, value, "\"upstreams\"")) {
+        return;
+    }
+    builder->schema.upstreams = value;
+    struct upstream_settings *upstreams = site_array(builder, value->count, sizeof(*upstreams));
+    for (uint32_t i = 0; upstreams != NULL && i < value->count; i++) {
+        const struct config_member *member = &value->members[i];
+        if (config_is_note(member->key)) {
+            continue;
+        }
+        if (!loader_is_name(member->key)) {
+            struct diagnostic *d = config_key_mistake(builder->schema.diagnostics,
+                    DIAGNOSTIC_NAME_FORM, member->value, "\"%.*s\" is no name for an upstream",
+                    (int)(member->key.len < 100 ? member->key.len : 100), member->key.ptr);
+            diagnostic_note(d, "letters, digits, _ and -; at most 64");
+        } else if (schema_expect_object(&builder->schema, member->value, "an upstream")) {
+            read_upstream(builder, member, &upstreams[site->upstreams_count++]);
+        }
+    }
+    site->upstreams = upstreams;
+}

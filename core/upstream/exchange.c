@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT */
+/* Finding a connection, losing one, and the end; what goes over it is exchange_turn.c's. */
+#include "upstream/exchange.h"
+
+#include <errno.h>
+
+#include "base/assert.h"
+#include "event/loop.h"
+#include "http/engine.h"
+#include "upstream/conn.h"
+
+static struct loop *
+loop_of(const struct exchange *exchange)
+{
+    return exchange->group->all->engine->loop;
+}
+
+static void
+fail(struct exchange *exchange, enum weir_exchange_error error)
+{
+    exchange->state = EXCHANGE_OVER;
+    exchange->error = error;
+    upstream_count_result(exchange->group, exchange->target, error);
+    exchange->has_news = true;
+    exchange_tell(exchange);
+}
+
+void
+exchange_tell(struct exchange *exchange)
+{
+    if (exchange->has_news) {
+        exchange->has_news = false;
+        exchange->on_news(exchange);
+    }
+}
+
+/* ---- a connection ------------------------------------------------------------------------ */
+
+/* On a connection that is there, or will be. */
+static void
+start_over(struct exchange *exchange)
+{
+    exchange->sending = EXCHANGE_SENDS_HEAD;
+    exchange->has_received = false;
+    exchange->reads_blocks = exchange->target->answers_large; /* as the last one began */
+    answer_reader_init(&exchange->reader, &exchange->request->arena, exchange->is_to_head,
+            &exchange->answer);
+}
+
+static void
+run(struct exchange *exchange)
+{
+    exchange->state = EXCHANGE_RUNNING;
+    start_over(exchange);
+}
+
+static void
+queue_up(struct exchange *exchange)
+{
+    struct upstream_group *group = exchange->group;
+    uint64_t until_ns = clock_add_ns(loop_now_ns(loop_of(exchange)), group->settings->queue_ns);
+    if (timer_set(&exchange->timer, until_ns) < 0) {
+        fail(exchange, WEIR_EXCHANGE_EXHAUSTED);
+    } else if (!upstream_enqueue(group, exchange)) {
+        timer_cancel(&exchange->timer);
+        fail(exchange, WEIR_EXCHANGE_BUSY);
+    } else {
+        exchange->state = EXCHANGE_QUEUED;
+    }
+}
+
+/* Begins a connection to the target. False when that failed at once. */
+static bool
+try_target(struct exchange *exchange, struct upstream_target *target)
+{
+    exchange->target = target;
+    exchange->connect_error = upstream_connect(target, exchange);
+    if (exchange->connect_error == WEIR_EXCHANGE_FINE) {
+        exchange->state = EXCHANGE_CONNECTING;
+        return true;
+    }
+    if (exchange->connect_error != WEIR_EXCHANGE_EXHAUSTED) {
+        upstream_failed(target);
+    }
+    return false;
+}
+
+static void
+seek(struct exchange *exchange)
+{
+    for (;;) {
+        struct upstream_target *target;
+        switch (upstream_choose(exchange->group, &exchange->tried, &target)) {
+        case UPSTREAM_CHOSEN:
+            break;
+        case UPSTREAM_ALL_BUSY:
+            queue_up(exchange);
+            return;
+        case UPSTREAM_ALL_TRIED:
+            fail(exchange, exchange->connect_error);
+            return;
+        }
+        if (exchange->was_replayed) {
+            upstream_close_kept(target); /* there is no third time */
+        } else if (upstream_take_kept(target, exchange)) {
+            exchange->target = target;
+            run(exchange);
+            upstream_conn_wake(exchange->conn);
+            return;
+        }
+        if (try_target(exchange, target)) {
+            return;
+        }
+        if (exchange->connect_error == WEIR_EXCHANGE_EXHAUSTED) {
+            fail(exchange, WEIR_EXCHANGE_EXHAUSTED); /* another target would not help */
+            return;
+        }
+    }
+}
+
+static void
+on_timer(struct timer *timer)
+{
+    struct exchange *exchange = (struct exchange *)((char *)timer -
+            offsetof(struct exchange, timer));
+    upstream_unqueue(exchange->group, exchange);
+    fail(exchange, WEIR_EXCHANGE_QUEUE_TIMEOUT);
+}
+
+void
+exchange_begin(struct exchange *exchange)
+{
+    WEIR_ASSERT(exchange->state == EXCHANGE_NEW);
+    exchange->began_ns = loop_now_ns(loop_of(exchange));
+    timer_init(&exchange->timer, loop_of(exchange), on_timer);
+    slice_queue_init(&exchange->sent_body);
+    slice_queue_init(&exchange->unsent_body);
+    slice_queue_init(&exchange->body);
+    exchange->interim_end = &exchange->interim;
+    exchange->connect_error = WEIR_EXCHANGE_UNREACHABLE;
+    exchange->can_replay_body = exchange->is_idempotent;
+    seek(exchange);
+}
+
+void
+exchange_unqueued(struct exchange *exchange)
+{
+    timer_cancel(&exchange->timer);
+    seek(exchange);
+}
+
+void
+exchange_connected(struct exchange *exchange)
+{
+    upstream_worked(exchange->target);
+    run(exchange);
+}
+
+/* Everything once more, on a connection that was never kept. The others that are are most
+ * likely as stale. */
+static void
+replay(struct exchange *exchange)
+{
+    exchange->was_replayed = true;
+    upstream_count_replay(exchange->target);
+    exchange->unsent_body = exchange->sent_body;
+    slice_queue_init(&exchange->sent_body);
+    exchange->tried = (struct upstream_tried){ .bits = { 0 } };
+    upstream_close_kept(exchange->target);
+    seek(exchange);
+}
+
+void
+exchange_conn_failed(struct exchange *exchange, enum weir_exchange_error error)
+{
+    struct upstream_conn *conn = exchange->conn;
+    bool was_connecting = exchange->state == EXCHANGE_CONNECTING;
+    bool is_stale = conn->was_kept && !exchange->has_received && error == WEIR_EXCHANGE_CLOSED;
+    bool can_replay = is_stale && !exchange->was_replayed && exchange->is_idempotent &&
+            exchange->can_replay_body && exchange->unsent_body.bytes == 0;
+    exchange->conn = NULL;
+    /* The exchange is no one's while the queue is served. */
+    upstream_conn_close(conn, true);
+    if (was_connecting) {
+        exchange->connect_error = error;
+        upstream_failed(exchange->target);
+        seek(exchange);
+    } else if (can_replay) {
+        replay(exchange);
+    } else {
+        bool is_targets = error == WEIR_EXCHANGE_CLOSED || error == WEIR_EXCHANGE_READ_TIMEOUT;
+        if (is_targets && !exchange->has_received && !is_stale) {
+            upstream_failed(exchange->target);
+        }
+        fail(exchange, error);
+    }
+}
+
+/* ---- the end ----------------------------------------------------------------------------- */
+
+void
+exchange_over(struct exchange *exchange)
+{
+    exchange->conn = NULL;
+    exchange->state = EXCHANGE_OVER;
+    upstream_count_result(exchange->group, exchange->target, WEIR_EXCHANGE_FINE);
+    exchange->has_news = true;
+    exchange_tell(exchange);
+}
+
+/* The queue or the connection that it has. */
+static void
+let_go(struct exchange *exchange)
+{
+    switch (exchange->state) {
+    case EXCHANGE_NEW:
+    case EXCHANGE_OVER:
+        break;
+    case EXCHANGE_QUEUED:
+        upstream_unqueue(exchange->group, exchange);
+        timer_cancel(&exchange->timer);
+        break;
+    case EXCHANGE_CONNECTING:
+    case EXCHANGE_RUNNING: {
+        struct upstream_conn *conn = exchange->conn;
+        exchange->conn = NULL;
+        upstream_conn_close(conn, true);
+        break;
+    }
+    }
+}
+
+void
+exchange_end(struct exchange *exchange)
+{
+    let_go(exchange);
+    if (exchange->state != EXCHANGE_NEW && exchange->state != EXCHANGE_OVER) {
+        upstream_count_result(exchange->group, exchange->target, WEIR_EXCHANGE_ABORTED);
+    }
+    if (exchange->state != EXCHANGE_NEW) {
+        slice_queue_fini(&exchange->sent_body);
+        slice_queue_fini(&exchange->unsent_body);
+        slice_queue_fini(&exchange->body);
+    }
+    if (exchange->has_body_reader) {
+        answer_body_fini(&exchange->body_reader);
+        exchange->has_body_reader = false;
+    }
+    slice_drop(&exchange->head);
+    exchange->state = EXCHANGE_OVER;
+}
+
+/* ---- its owner --------------------------------------------------------------------------- */
+
+void
+exchange_wake(struct exchange *exchange)
+{
+    if (exchange->state == EXCHANGE_RUNNING) {
+        if (exchange->is_held && exchange->body.bytes < exchange_mark_bytes()) {
+            exchange->is_held = false; /* the upstream's time runs again */
+            exchange->conn->received_ns = loop_now_ns(loop_of(exchange));
+        }
+        upstream_conn_wake(exchange->conn);
+    } else if ((exchange->state == EXCHANGE_CONNECTING || exchange->state == EXCHANGE_QUEUED) &&
+            exchange->has_body && exchange->request->in.error != 0) {
+        let_go(exchange);
+        fail(exchange, WEIR_EXCHANGE_BODY);
+    }
+}
+
+struct weir_str
+exchange_trailers(const struct exchange *exchange)
+{
+    bool has_any = exchange->is_complete && exchange->has_body_reader &&
+            exchange->body_reader.framing == ANSWER_CHUNKED;
+    return has_any ? buf_str(&exchange->body_reader.chunked.trailers) : weir_str_make(NULL, 0);
+}
+
+struct exchange_interim *
+exchange_take_interim(struct exchange *exchange)
+{
+    struct exchange_interim *oldest = exchange->interim;
+    if (oldest != NULL) {
+        exchange->interim = oldest->next;
+        if (oldest->next == NULL) {
+            exchange->interim_end = &exchange->interim;
+        }
+    }
+    return oldest;
+}

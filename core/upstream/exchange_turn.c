@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: MIT */
+/* What goes over an exchange's connection in one of its turns: the request's head and body out,
+ * heads and the body of the answer in.
+ *
+ * A large answer is read into blocks of memory of their own, whose parts then travel to the
+ * client without being copied; what comes in small pieces is copied together, since each would
+ * hold a whole block for as long as a slow client does not read. */
+#include <errno.h>
+
+#include "base/num.h"
+#include "event/loop.h"
+#include "http/engine.h"
+#include "http/output.h"
+#include "upstream/conn.h"
+#include "upstream/exchange.h"
+
+/* Portions of a request's body, each a chunk where it goes in chunks. */
+#define PORTION_BYTES 65536u
+
+/* Of an answer of 64 KiB the head fits in, too. */
+#define BLOCK_BYTES (68u << 10)
+
+/* Less than this is copied out of a block. */
+#define BLOCK_WORTH_BYTES 16384u
+
+static struct engine *
+engine_of(const struct exchange *exchange)
+{
+    return exchange->group->all->engine;
+}
+
+/* ---- out --------------------------------------------------------------------------------- */
+
+/* Remembers what is sent for as long as it may have to be sent again. */
+static void
+remember(struct exchange *exchange, const struct slice *slice, uint64_t bytes)
+{
+    if (!exchange->can_replay_body || exchange->has_received) {
+        return;
+    }
+    bool fits = exchange->sent_body.bytes + bytes <= EXCHANGE_REPLAY_BYTES;
+    if (!fits || !exchange->conn->was_kept ||
+            slice_queue_push(&exchange->sent_body, slice_part(slice, 0, bytes)) < 0) {
+        exchange->can_replay_body = false;
+        slice_queue_fini(&exchange->sent_body);
+    }
+}
+
+static void
+send_portion(struct exchange *exchange, struct slice_queue *from, struct output *output)
+{
+    uint64_t bytes = from->bytes < PORTION_BYTES ? from->bytes : PORTION_BYTES;
+    if (exchange->is_chunked) {
+        char line[18];
+        size_t len = num_format_hex(line, bytes);
+        line[len++] = '\r';
+        line[len++] = '\n';
+        output_bytes(output, weir_str_make(line, len));
+    }
+    while (bytes > 0) {
+        const struct slice *front = slice_queue_at(from, 0);
+        uint64_t len = front->len < bytes ? front->len : bytes;
+        remember(exchange, front, len);
+        output_slice(output, slice_part(front, 0, len));
+        slice_queue_consume(from, len);
+        bytes -= len;
+    }
+    if (exchange->is_chunked) {
+        output_bytes(output, WEIR_STR("\r\n"));
+    }
+}
+
+static void
+send_end(struct exchange *exchange, struct output *output)
+{
+    exchange->sending = EXCHANGE_SENT;
+    if (!exchange->is_chunked) {
+        return;
+    }
+    output_bytes(output, WEIR_STR("0\r\n"));
+    struct weir_str rest = exchange->request->in.trailers, name, value;
+    while (chunked_next_trailer(&rest, &name, &value)) {
+        output_bytes(output, name);
+        output_bytes(output, WEIR_STR(": "));
+        output_bytes(output, value);
+        output_bytes(output, WEIR_STR("\r\n"));
+    }
+    output_bytes(output, WEIR_STR("\r\n"));
+}
+
+/* The next piece of the body into the output. False when there is none now; *is_broken when
+ * there will be none. */
+static bool
+send_body(struct exchange *exchange, struct output *output, bool *is_broken)
+{
+    struct weir_request *request = exchange->request;
+    struct request_body *in = &request->in;
+    if (exchange->unsent_body.bytes > 0) {
+        send_portion(exchange, &exchange->unsent_body, output);
+        return true;
+    }
+    if (in->read->bytes > 0) {
+        send_portion(exchange, in->read, output);
+        request_wake(request); /* there is room for more */
+        return true;
+    }
+    if (in->error != 0) {
+        *is_broken = true;
+        return false;
+    }
+    if (request_body_is_read(in)) {
+        send_end(exchange, output);
+        return true;
+    }
+    if (!in->wanted) {
+        in->wanted = true;
+        request_wake(request);
+    }
+    return false;
+}
+
+/* As much as the socket takes. False when the request cannot be finished. */
+static bool
+send_request(struct exchange *exchange, struct output *output)
+{
+    if (exchange->sending == EXCHANGE_SENDS_HEAD) {
+        output_slice(output, slice_part(&exchange->head, 0, exchange->head.len));
+        exchange->sending = exchange->has_body ? EXCHANGE_SENDS_BODY : EXCHANGE_SENT;
+    } else {
+        output_flush(output); /* what the last turn left */
+    }
+    bool is_broken = false;
+    while (exchange->sending == EXCHANGE_SENDS_BODY && output->last == OUTPUT_SENT &&
+            send_body(exchange, output, &is_broken)) {
+        if (output->queue.bytes >= PORTION_BYTES) {
+            output_flush(output);
+        }
+    }
+    if (output->last == OUTPUT_SENT) {
+        output_flush(output);
+    }
+    if (output->last == OUTPUT_BROKEN) {
+        /* It takes nothing any more, but may have answered before. */
+        exchange->sending = EXCHANGE_SENDS_NO_MORE;
+        exchange->conn->may_read = true;
+        slice_queue_fini(&output->queue);
+    }
+    return !is_broken;
+}
+
+/* ---- in ---------------------------------------------------------------------------------- */
+
+static bool
+keep_interim(struct exchange *exchange)
+{
+    const struct answer_head *head = &exchange->answer;
+    struct arena *arena = &exchange->request->arena;
+    struct exchange_interim *interim = arena_zalloc(arena, sizeof(*interim));
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        bytes += head->fields[i].name_len + head->fields[i].value_len + 4;
+    }
+    char *lines = interim == NULL ? NULL : arena_alloc(arena, bytes);
+    if (lines == NULL) {
+        return false;
+    }
+    char *at = lines;
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        if (answer_field_is_hop(head, i)) {
+            continue;
+        }
+        struct weir_str name = answer_field_name(head, i), value = answer_field_value(head, i);
+        at = (char *)mempcpy(at, name.ptr, name.len);
+        at = (char *)mempcpy(at, ": ", 2);
+        at = (char *)mempcpy(at, value.ptr, value.len);
+        at = (char *)mempcpy(at, "\r\n", 2);
+    }
+    interim->status = head->status;
+    interim->lines = weir_str_make(lines, (size_t)(at - lines));
+    *exchange->interim_end = interim;
+    exchange->interim_end = &interim->next;
+    exchange->has_news = true;
+    return true;
+}
+
+/* A whole head. */
+static enum answer_fault
+take_head(struct exchange *exchange)
+{
+    const struct answer_head *head = &exchange->answer;
+    if (head->status == 101) {
+        return ANSWER_UNASKED_SWITCH;
+    }
+    if (head->status < 200) {
+        if (++exchange->interims > EXCHANGE_INTERIM_MAX) {
+            return ANSWER_TOO_MANY_INTERIM;
+        }
+        /* 100 is for whoever sent Expect, which we did not. */
+        if (head->status != 100 && !keep_interim(exchange)) {
+            return ANSWER_OUT_OF_MEMORY;
+        }
+        answer_reader_init(&exchange->reader, &exchange->request->arena, exchange->is_to_head,
+                &exchange->answer);
+        return ANSWER_GOOD;
+    }
+    upstream_observe_head(exchange->target,
+            loop_now_ns(engine_of(exchange)->loop) - exchange->began_ns);
+    answer_body_init(&exchange->body_reader, head);
+    exchange->has_head = exchange->has_body_reader = exchange->has_news = true;
+    exchange->is_complete = exchange->body_reader.is_ended;
+    return ANSWER_GOOD;
+}
+
+/* Body bytes, part of `block` unless that is NULL. */
+static bool
+take_data(struct exchange *exchange, struct weir_str data, const struct slice *block)
+{
+    exchange->has_news = true;
+    if (block == NULL || data.len < BLOCK_WORTH_BYTES) {
+        return slice_queue_append(&exchange->body, data) == 0;
+    }
+    return slice_queue_push(&exchange->body,
+                   slice_part(block, (uint64_t)(data.ptr - block->ptr), data.len)) == 0;
+}
+
+/* What was read. *is_surplus: there is more of it than the answer has. */
+static enum answer_fault
+feed(struct exchange *exchange, struct weir_str input, const struct slice *block,
+        bool *is_surplus)
+{
+    enum answer_fault fault = ANSWER_GOOD;
+    struct weir_str data = weir_str_make(NULL, 0);
+    while (fault == ANSWER_GOOD && input.len > 0 && !exchange->is_complete) {
+        if (!exchange->has_head) {
+            if (answer_reader_feed(&exchange->reader, &input, &fault) == ANSWER_DONE) {
+                fault = take_head(exchange);
+            }
+            continue;
+        }
+        switch (answer_body_step(&exchange->body_reader, &input, &data, &fault)) {
+        case ANSWER_BODY_DATA:
+            if (!take_data(exchange, data, block)) {
+                return ANSWER_OUT_OF_MEMORY;
+            }
+            break;
+        case ANSWER_BODY_MORE:
+        case ANSWER_BODY_DONE:
+        case ANSWER_BODY_REFUSED:
+            break;
+        }
+        exchange->is_complete = exchange->body_reader.is_ended;
+    }
+    *is_surplus = input.len > 0;
+    return fault;
+}
+
+/* Reads once, into `block` where that is worth it. Returns as stream_read(). */
+static ssize_t
+read_some(struct exchange *exchange, struct slice *block, struct weir_str *input)
+{
+    struct upstream_conn *conn = exchange->conn;
+    char *memory = loop_scratch(engine_of(exchange)->loop);
+    size_t bytes = LOOP_SCRATCH_BYTES;
+    *block = slice_static(weir_str_make(NULL, 0));
+    if (exchange->reads_blocks) {
+        if (slice_alloc(BLOCK_BYTES, block, &memory) < 0) {
+            return -ENOMEM;
+        }
+        bytes = BLOCK_BYTES;
+    }
+    ssize_t n = stream_read(conn->stream, memory, bytes);
+    exchange->reads_blocks = n >= (ssize_t)(bytes / 2);
+    if (n > 0 && !exchange->has_received) {
+        exchange->target->answers_large = exchange->reads_blocks;
+    }
+    *input = weir_str_make(memory, n > 0 ? (size_t)n : 0);
+    return n;
+}
+
+enum reading {
+    READ_ALL, /* there is, for now, */
+    READ_COMPLETE,
+    READ_SURPLUS, /* complete, and then some */
+    READ_ENDED,   /* complete, since the connection is */
+    READ_FAILED,
+};
+
+static enum reading
+receive_answer(struct exchange *exchange, enum weir_exchange_error *error)
+{
+    struct upstream_conn *conn = exchange->conn;
+    while (conn->may_read && exchange->body.bytes < exchange_mark_bytes()) {
+        struct slice block;
+        struct weir_str input;
+        ssize_t n = read_some(exchange, &block, &input);
+        if (n <= 0) {
+            slice_drop(&block);
+        }
+        if (n == -EAGAIN) {
+            conn->may_read = false;
+            return READ_ALL;
+        }
+        if (n == 0 && exchange->has_head && answer_body_ends_so(&exchange->body_reader)) {
+            exchange->is_complete = true;
+            return READ_ENDED;
+        }
+        if (n <= 0) {
+            *error = n == -ENOMEM ? WEIR_EXCHANGE_EXHAUSTED : WEIR_EXCHANGE_CLOSED;
+            return READ_FAILED;
+        }
+        if (!exchange->has_received) {
+            exchange->has_received = true; /* nothing is sent again from here on */
+            slice_queue_fini(&exchange->sent_body);
+        }
+        conn->received_ns = loop_now_ns(engine_of(exchange)->loop);
+        bool is_surplus = false;
+        exchange->fault = feed(exchange, input, block.hold == NULL ? NULL : &block,
+                &is_surplus);
+        slice_drop(&block);
+        if (exchange->fault != ANSWER_GOOD) {
+            *error = exchange->fault == ANSWER_OUT_OF_MEMORY   ? WEIR_EXCHANGE_EXHAUSTED
+                    : exchange->fault == ANSWER_HEAD_TOO_LARGE ? WEIR_EXCHANGE_HEAD_TOO_LARGE
+                                                               : WEIR_EXCHANGE_BAD_ANSWER;
+            return READ_FAILED;
+        }
+        if (exchange->is_complete) {
+            return is_surplus ? READ_SURPLUS : READ_COMPLETE;
+        }
+    }
+    return READ_ALL;
+}
+
+/* ---- both -------------------------------------------------------------------------------- */
+
+enum exchange_turn
+exchange_turn(struct exchange *exchange, struct output *output, enum weir_exchange_error *error)
+{
+    bool can_send = send_request(exchange, output);
+    if (!can_send) {
+        *error = WEIR_EXCHANGE_BODY;
+        return EXCHANGE_FAILS;
+    }
+    if (output->is_out_of_memory) {
+        *error = WEIR_EXCHANGE_EXHAUSTED;
+        return EXCHANGE_FAILS;
+    }
+    switch (receive_answer(exchange, error)) {
+    case READ_ALL:
+        exchange->is_held = exchange->body.bytes >= exchange_mark_bytes();
+        return EXCHANGE_GOES_ON;
+    case READ_COMPLETE: {
+        bool is_whole = exchange->sending == EXCHANGE_SENT && output->queue.count == 0;
+        return is_whole && exchange->answer.keep_alive ? EXCHANGE_GIVES_BACK
+                                                       : EXCHANGE_THROWS_AWAY;
+    }
+    case READ_SURPLUS:
+    case READ_ENDED:
+        return EXCHANGE_THROWS_AWAY;
+    case READ_FAILED:
+        break;
+    }
+    return EXCHANGE_FAILS;
+}
+
+uint64_t
+exchange_deadline(const struct exchange *exchange)
+{
+    const struct upstream_conn *conn = exchange->conn;
+    const struct upstream_settings *settings = exchange->group->settings;
+    if (conn->is_blocked) {
+        return clock_add_ns(conn->sent_ns, settings->send_ns);
+    }
+    bool is_sent = exchange->sending == EXCHANGE_SENT ||
+            exchange->sending == EXCHANGE_SENDS_NO_MORE;
+    if (!is_sent || exchange->is_held) {
+        return CLOCK_NEVER; /* the client is slow, and has time limits of its own */
+    }
+    uint64_t last_ns = conn->sent_ns > conn->received_ns ? conn->sent_ns : conn->received_ns;
+    return clock_add_ns(last_ns, settings->read_ns);
+}

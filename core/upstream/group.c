@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+#include "upstream/group.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "http/engine.h"
+#include "upstream/conn.h"
+#include "upstream/exchange.h"
+
+/* A loop's part of what all have together; the larger ones add up to a little more. */
+static uint64_t
+share(uint64_t of, unsigned loops)
+{
+    return of == UINT64_MAX ? of : of / loops + (of % loops != 0);
+}
+
+int
+upstreams_new(struct engine *engine, const struct connector *connector,
+        const struct upstream_settings *settings, size_t count, unsigned loops,
+        struct metric_shard *shard, struct upstreams **out)
+{
+    struct upstreams *upstreams = calloc(1,
+            sizeof(*upstreams) + count * sizeof(struct upstream_group));
+    if (upstreams == NULL) {
+        return -ENOMEM;
+    }
+    upstreams->engine = engine;
+    upstreams->connector = connector;
+    upstreams->shard = shard;
+    for (size_t i = 0; i < count; i++) {
+        struct upstream_group *group = &upstreams->groups[i];
+        size_t targets = settings[i].target_count;
+        WEIR_ASSERT(targets > 0 && targets <= UPSTREAM_TARGETS_MAX);
+        upstreams->count = i + 1;
+        group->settings = &settings[i];
+        group->all = upstreams;
+        group->queue_end = &group->queue;
+        group->connections_max = share(settings[i].connections, loops);
+        group->keepalive_max = share(settings[i].keepalive, loops);
+        group->queue_max = share(settings[i].queue_size, loops);
+        group->targets = calloc(targets, sizeof(struct upstream_target));
+        if (group->targets == NULL) {
+            upstreams_free(upstreams);
+            return -ENOMEM;
+        }
+        for (size_t j = 0; j < targets; j++) {
+            group->targets[j].settings = &settings[i].targets[j];
+            group->targets[j].group = group;
+        }
+    }
+    *out = upstreams;
+    return 0;
+}
+
+void
+upstreams_free(struct upstreams *upstreams)
+{
+    if (upstreams == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < upstreams->count; i++) {
+        struct upstream_group *group = &upstreams->groups[i];
+        WEIR_ASSERT(group->queue == NULL);
+        for (size_t j = 0; group->targets != NULL && j < group->settings->target_count; j++) {
+            upstream_close_kept(&group->targets[j]);
+            WEIR_ASSERT(group->targets[j].open_count == 0);
+        }
+        free(group->targets);
+    }
+    free(upstreams);
+}
+
+struct upstream_group *
+upstreams_find(struct upstreams *upstreams, struct weir_str name)
+{
+    for (size_t i = 0; i < upstreams->count; i++) {
+        if (weir_str_eq(upstreams->groups[i].settings->name, name)) {
+            return &upstreams->groups[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- choosing ---------------------------------------------------------------------------- */
+
+bool
+upstream_has_room(const struct upstream_target *target)
+{
+    return target->idle != NULL || target->open_count < target->group->connections_max;
+}
+
+static bool
+is_tried(const struct upstream_tried *tried, size_t i)
+{
+    return (tried->bits[i / 64] >> (i % 64) & 1) != 0;
+}
+
+/* The one whose turn it is among those that may be asked; NULL when there is none. */
+static struct upstream_target *
+take_turn(struct upstream_group *group, const struct upstream_tried *tried, bool also_out,
+        bool *has_busy)
+{
+    uint64_t now_ns = loop_now_ns(group->all->engine->loop);
+    struct upstream_target *best = NULL;
+    int64_t total = 0;
+    for (size_t i = 0; i < group->settings->target_count; i++) {
+        struct upstream_target *target = &group->targets[i];
+        if (is_tried(tried, i) || (!also_out && target->out_until_ns > now_ns)) {
+            continue;
+        }
+        if (!upstream_has_room(target)) {
+            *has_busy = true;
+            continue;
+        }
+        target->current += (int64_t)target->settings->weight;
+        total += (int64_t)target->settings->weight;
+        if (best == NULL || target->current > best->current) {
+            best = target;
+        }
+    }
+    if (best != NULL) {
+        best->current -= total;
+    }
+    return best;
+}
+
+enum upstream_choice
+upstream_choose(struct upstream_group *group, struct upstream_tried *tried,
+        struct upstream_target **out)
+{
+    bool has_busy = false;
+    struct upstream_target *target = take_turn(group, tried, false, &has_busy);
+    if (target == NULL && !has_busy) {
+        target = take_turn(group, tried, true, &has_busy); /* better than none */
+    }
+    if (target == NULL) {
+        return has_busy ? UPSTREAM_ALL_BUSY : UPSTREAM_ALL_TRIED;
+    }
+    size_t i = (size_t)(target - group->targets);
+    tried->bits[i / 64] |= UINT64_C(1) << (i % 64);
+    *out = target;
+    return UPSTREAM_CHOSEN;
+}
+
+void
+upstream_failed(struct upstream_target *target)
+{
+    if (++target->fails >= UPSTREAM_FAILS_MAX) {
+        target->out_until_ns = clock_add_ns(loop_now_ns(target->group->all->engine->loop),
+                UPSTREAM_OUT_NS);
+    }
+}
+
+void
+upstream_worked(struct upstream_target *target)
+{
+    target->fails = 0;
+    target->out_until_ns = 0;
+}
+
+/* ---- the queue --------------------------------------------------------------------------- */
+
+bool
+upstream_enqueue(struct upstream_group *group, struct exchange *exchange)
+{
+    if (group->queued >= group->queue_max) {
+        return false;
+    }
+    exchange->next = NULL;
+    *group->queue_end = exchange;
+    group->queue_end = &exchange->next;
+    group->queued++;
+    upstream_show_queue(group);
+    return true;
+}
+
+void
+upstream_unqueue(struct upstream_group *group, struct exchange *exchange)
+{
+    struct exchange **link = &group->queue;
+    while (*link != exchange) {
+        link = &(*link)->next;
+    }
+    *link = exchange->next;
+    if (exchange->next == NULL) {
+        group->queue_end = link;
+    }
+    group->queued--;
+    upstream_show_queue(group);
+}
+
+void
+upstream_serve_queue(struct upstream_group *group)
+{
+    struct exchange *oldest = group->queue;
+    if (oldest != NULL) {
+        upstream_unqueue(group, oldest);
+        exchange_unqueued(oldest);
+    }
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+#include "upstream/upstream_figures.h"
+
+#include "upstream/group.h"
+
+/* What is written where there is no room, and never read. */
+static metric_cell nowhere[METRIC_HISTOGRAM_CELLS];
+
+const char *
+upstream_result_word(enum weir_exchange_error error)
+{
+    switch (error) {
+    case WEIR_EXCHANGE_FINE:
+        return "fine";
+    case WEIR_EXCHANGE_REFUSED:
+        return "refused";
+    case WEIR_EXCHANGE_UNREACHABLE:
+        return "unreachable";
+    case WEIR_EXCHANGE_CONNECT_TIMEOUT:
+        return "connect_timeout";
+    case WEIR_EXCHANGE_SEND_TIMEOUT:
+        return "send_timeout";
+    case WEIR_EXCHANGE_READ_TIMEOUT:
+        return "read_timeout";
+    case WEIR_EXCHANGE_CLOSED:
+        return "closed";
+    case WEIR_EXCHANGE_BAD_ANSWER:
+        return "bad_answer";
+    case WEIR_EXCHANGE_HEAD_TOO_LARGE:
+        return "head_too_large";
+    case WEIR_EXCHANGE_BUSY:
+        return "busy";
+    case WEIR_EXCHANGE_QUEUE_TIMEOUT:
+        return "queue_timeout";
+    case WEIR_EXCHANGE_BODY:
+        return "body";
+    case WEIR_EXCHANGE_EXHAUSTED:
+        return "exhausted";
+    case WEIR_EXCHANGE_ABORTED:
+        break;
+    }
+    return "aborted";
+}
+
+/* The cells of a series about one target; `result` NULL: without that label. */
+static metric_cell *
+find(struct upstream_group *group, struct upstream_target *target, enum weir_metric_type type,
+        const char *name, const char *help, const char *result)
+{
+    char labels[METRIC_LABELS_BYTES];
+    size_t len = 0;
+    struct metric_shard *shard = group->all->shard;
+    if (shard == NULL) {
+        return nowhere;
+    }
+    metric_label(labels, &len, "upstream", group->settings->name);
+    metric_label(labels, &len, "target",
+            target == NULL ? weir_str_make("", 0) : target->settings->address);
+    if (result != NULL) {
+        metric_label(labels, &len, "result", weir_str_from(result));
+    }
+    metric_cell *cells = metric_series(shard, type, name, help, weir_str_make(labels, len));
+    return cells == NULL ? nowhere : cells;
+}
+
+void
+upstream_count_result(struct upstream_group *group, struct upstream_target *target,
+        enum weir_exchange_error error)
+{
+    metric_cell *cell = target == NULL ? NULL : target->figures.results[error];
+    if (cell == NULL) {
+        cell = find(group, target, WEIR_METRIC_COUNTER, "weir_upstream_exchanges_total",
+                "Exchanges with upstreams that are over, by how", upstream_result_word(error));
+    }
+    if (target != NULL) {
+        target->figures.results[error] = cell;
+    }
+    metric_add(cell, 1);
+}
+
+void
+upstream_observe_head(struct upstream_target *target, uint64_t ns)
+{
+    struct upstream_figures *figures = &target->figures;
+    if (figures->duration == NULL) {
+        figures->duration = find(target->group, target, WEIR_METRIC_HISTOGRAM,
+                "weir_upstream_head_duration_seconds",
+                "Time from the beginning of an exchange to the head of its answer", NULL);
+    }
+    metric_observe_ns(WEIR_METRIC_HISTOGRAM, figures->duration, ns);
+}
+
+void
+upstream_count_opened(struct upstream_target *target)
+{
+    struct upstream_figures *figures = &target->figures;
+    if (figures->opened == NULL) {
+        figures->opened = find(target->group, target, WEIR_METRIC_COUNTER,
+                "weir_upstream_connections_opened_total",
+                "Connections to upstreams that were begun", NULL);
+    }
+    metric_add(figures->opened, 1);
+}
+
+void
+upstream_count_replay(struct upstream_target *target)
+{
+    struct upstream_figures *figures = &target->figures;
+    if (figures->replays == NULL) {
+        figures->replays = find(target->group, target, WEIR_METRIC_COUNTER,
+                "weir_upstream_replays_total",
+                "Exchanges sent again, since a connection that was kept had ended", NULL);
+    }
+    metric_add(figures->replays, 1);
+}
+
+void
+upstream_show_connections(struct upstream_target *target)
+{
+    struct upstream_figures *figures = &target->figures;
+    if (figures->open == NULL) {
+        figures->open = find(target->group, target, WEIR_METRIC_GAUGE,
+                "weir_upstream_connections",
+                "Open connections to upstreams, idle ones included", NULL);
+        figures->idle = find(target->group, target, WEIR_METRIC_GAUGE,
+                "weir_upstream_connections_idle", "Connections to upstreams kept for the next",
+                NULL);
+    }
+    metric_set(figures->open, target->open_count);
+    metric_set(figures->idle, target->idle_count);
+}
+
+void
+upstream_show_queue(struct upstream_group *group)
+{
+    if (group->queue_cell == NULL) {
+        group->queue_cell = find(group, NULL, WEIR_METRIC_GAUGE, "weir_upstream_queued",
+                "Requests that wait for a connection to an upstream", NULL);
+    }
+    metric_set(group->queue_cell, group->queued);
+}

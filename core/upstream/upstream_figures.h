@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* What a loop counts of its upstreams, in its shard (observe/metric.h). Labels are names and
+ * addresses of the configuration, and words for what became of an exchange. Series are made
+ * when there is something to count. Thread: the loop's. */
+#ifndef WEIR_UPSTREAM_UPSTREAM_FIGURES_H
+#define WEIR_UPSTREAM_UPSTREAM_FIGURES_H
+
+#include <weir/exchange.h>
+
+#include "observe/metric.h"
+
+struct upstream_group;
+struct upstream_target;
+
+/* What there is of a target's; NULL: none yet. */
+struct upstream_figures {
+    metric_cell *results[WEIR_EXCHANGE_ABORTED + 1];
+    metric_cell *duration; /* a histogram */
+    metric_cell *opened, *open, *idle, *replays;
+};
+
+/* A word for a result: the public one (weir_exchange_error_label()). */
+const char *upstream_result_word(enum weir_exchange_error error);
+
+/* An exchange is over; `target` is the one asked last, NULL: none was. */
+void upstream_count_result(struct upstream_group *group, struct upstream_target *target,
+        enum weir_exchange_error error);
+
+/* The head of an answer is there, so long after the exchange began. */
+void upstream_observe_head(struct upstream_target *target, uint64_t ns);
+
+/* A connection was opened; everything was sent once more; and how many there are has changed.
+ */
+void upstream_count_opened(struct upstream_target *target);
+void upstream_count_replay(struct upstream_target *target);
+void upstream_show_connections(struct upstream_target *target);
+
+/* How many wait has changed. */
+void upstream_show_queue(struct upstream_group *group);
+
+#endif
