@@ -80,6 +80,7 @@ EXCEPTIONS = [
     ("E0202", r'module ".*" is not installed|there is no file', "modules and files are elsewhere"),
     ("E0204", r"is not declared", "a handler needs an entry of \"modules\""),
     ("E0209", r"no listener is named", "a name needs an entry of \"listeners\""),
+    ("E0209", r'is not one of "upstreams"', "a name needs an entry of \"upstreams\""),
     ("E0302", r'"file" is missing', "another layer may give a hook's option, or none"),
     ("E0303", r'"max" \(.*\) is less than "min"|"[1-5][0-9x]+-[1-5][0-9x]+" is no status', "two numbers are compared"),
     ("E0308", r"bits set beyond its prefix", "bits are compared"),
@@ -103,7 +104,8 @@ def handlers(schema):
 
 
 GOOD_OPTIONS = {"static": {"root": "/srv"}, "redirect": {"to": "/x"}, "access_log": {"file": "stdout"},
-                "accel": {"to": "/in/*"}, "access": {"allow": "10.0.0.0/8"}}
+                "accel": {"to": "/in/*"}, "access": {"allow": "10.0.0.0/8"}, "proxy": {"to": "shop"}}
+UPSTREAMS = {"shop": {"targets": "127.0.0.1:9000"}}
 
 
 def values_of_handlers(schema):
@@ -198,6 +200,12 @@ def named(schema):
         for port, key in enumerate(set(defs["listener"]["properties"]) - {"address"}):
             yield "listeners", {"address": f"127.0.0.1:{10000 + 20 * number + port}", key: value}
         yield "listeners", {"address": value}
+        yield from (("upstreams", {"targets": "127.0.0.1:1", key: value}) for key in defs["upstream"]["properties"])
+        yield from (("upstreams", {"targets": [{"address": "127.0.0.1:1", key: value}]})
+                    for key in defs["target"]["properties"])
+        yield from (("upstreams", {"targets": "127.0.0.1:1", "timeouts": {key: value}})
+                    for key in defs["upstream_timeouts"]["properties"])
+    yield from (("upstreams", {"targets": text}) for text in TEXTS)
     for number, text in enumerate(TEXTS):
         yield "listeners", {"address": text}
         yield "listeners", {"address": f"unix:/n{number}", "mode": text}
@@ -268,7 +276,7 @@ def compare_many(judge, cases, together, alone, index):
                 judge.compare(alone(case), is_good)
 
 
-@pytest.mark.parametrize("section", ["pools", "listeners"])
+@pytest.mark.parametrize("section", ["pools", "listeners", "upstreams"])
 def test_what_named_entries_may_hold(schema, judge, section):
     compare_many(judge, [entry for where, entry in named(schema) if where == section],
                  lambda entries: {**GOOD, section: {f"n{number}": entry for number, entry in enumerate(entries)}},
@@ -278,8 +286,8 @@ def test_what_named_entries_may_hold(schema, judge, section):
 def test_what_servers_and_handlers_may_hold(schema, judge):
     modules = sorted({module for module, _, _ in handlers(schema)})
     cases = [{"listen": f"127.0.0.1:{1024 + number % 60000}", **server} for number, (_, server) in enumerate(servers(schema))]
-    compare_many(judge, cases, lambda batch: {"modules": modules, "servers": batch},
-                 lambda server: {"modules": modules, "servers": [server]}, lambda pointer: int(pointer.split("/")[2]))
+    compare_many(judge, cases, lambda batch: {"modules": modules, "upstreams": UPSTREAMS, "servers": batch},
+                 lambda server: {"modules": modules, "upstreams": UPSTREAMS, "servers": [server]}, lambda pointer: int(pointer.split("/")[2]))
 
 
 def test_no_exception_is_there_for_nothing(judge):

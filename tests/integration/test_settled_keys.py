@@ -75,6 +75,11 @@ NOW = [
     handle("metrics"),
     *(handle("metrics", format=value) for value in ["prometheus"]),
     use("access", allow=["10.0.0.0/8"], deny=["10.1.0.0/16"]),
+    document(upstreams={"shop": {
+        "targets": ["127.0.0.1:8000", {"address": "127.0.0.1:8001", "weight": 2}], "balance": "round_robin", "keepalive": 5,
+        "timeouts": {"connect": "1s", "send": "1s", "read": "1s", "queue": "1s"}}}),
+    *(document([*HERE, "proxy"], upstreams={"shop": {"targets": "127.0.0.1:8000"}},
+               route={"handle": {"proxy": {"to": "shop", **options}}}) for options in [{}, {"path": "/x"}]),
     use("accel", to="/in/*", headers=["X-Accel-Redirect"]),
     *(document(route={"match": "/{id}", "handle": {"respond": "{%s}" % name}}) for name in [
         "method", "scheme", "host", "target", "path", "query.x", "header.x", "cookie.x", "path.id", "client.ip", "peer.ip",
@@ -89,20 +94,22 @@ LATER = [
     (document(server={"tls": {"certificate": "a", "key": "b", "client_ca": "c", "min_version": "1.2"}}), "E0501",
      "/servers/0", "tls"),
     (document(server={"tls": [{"certificate": "a", "key": "b"}]}), "E0501", "/servers/0", "tls"),
-    (document(upstreams={"shop": {
-        "targets": ["127.0.0.1:8000", {"address": "127.0.0.1:8001", "weight": 2, "backup": True}], "balance": "least_connections",
-        "keepalive": 5, "timeouts": {"connect": "1s", "send": "1s", "read": "1s", "queue": "1s"}, "resolve": "10s", "tls": {},
-        "health": {"path": "/", "host": "a", "expect": "2xx", "every": "5s", "timeout": "1s", "rise": 1, "fall": 3},
-        "retry": {"times": 2, "on": ["connect"], "budget": "10/s"}}}), "E0501", "/", "upstreams"),
+    *((document(upstreams={"shop": {"targets": "127.0.0.1:8000", name: value}}), "E0501", "/upstreams/shop", name)
+      for name, value in [
+          ("balance", "least_connections"), ("resolve", "10s"), ("tls", {}),
+          ("health", {"path": "/", "host": "a", "expect": "2xx", "every": "5s", "timeout": "1s", "rise": 1, "fall": 3}),
+          ("retry", {"times": 2, "on": ["connect"], "budget": "10/s"})]),
+    (document(upstreams={"shop": {"targets": [{"address": "127.0.0.1:8001", "backup": True}]}}), "E0501",
+     "/upstreams/shop/targets/0", "backup"),
     *((document(route={"handle": {"respond": "{%s}" % name}}), "E0501", "/servers/0/routes/0/handle/respond", name)
       for name in ("tls.sni", "upstream.address")),
     *((document(route={"match": {"variable": {name: "x"}}}), "E0501", "/servers/0/routes/0/match/variable", name)
       for name in ("tls.sni", "upstream.address")),
     *((document(modules=[*HERE, handler], route={place: {handler: {}}}), "E0502", "/modules/9", handler) for place, handler in [
-        ("handle", "proxy"), ("handle", "asgi"), ("handle", "wsgi"), ("use", "rate_limit"), ("use", "compress")]),
+        ("handle", "asgi"), ("handle", "wsgi"), ("use", "rate_limit"), ("use", "compress")]),
     *((document(route={place: {handler: options}}), "E0502", f"/servers/0/routes/0/{place}", handler)
       for place, handler, options in [
-          ("handle", "proxy", "shop"), ("handle", "asgi", {"app": "main:app", "python": "venv"}), ("handle", "wsgi", "main:app"),
+          ("handle", "asgi", {"app": "main:app", "python": "venv"}), ("handle", "wsgi", "main:app"),
           ("use", "rate_limit", {"rate": "5/m", "zone": "x"}), ("use", "compress", {})]),
 ]
 

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+/* Passes a request on to an upstream, and its answer back: { "proxy": "shop" }.
+ *
+ *     request -- fields of its own put in (forwarded.c) --> exchange
+ *                                                             | a head
+ *                                                             |--> adopted: the client's answer
+ *                                                             | none
+ *                                                             +--> 502, 503 or 504
+ *
+ * Connections, streaming and HTTP's framing are the server's (weir/exchange.h); what is decided
+ * here is what the upstream is told, and what the client is when that fails. */
+#include "proxy.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include <weir/log.h>
+#include <weir/reply.h>
+#include <weir/request.h>
+#include <weir/template.h>
+
+struct proxy_state {
+    struct weir_exchange *exchange;
+};
+
+/* ---- what goes wrong --------------------------------------------------------------------- */
+
+/* RFC 9209 section 2.3. */
+static struct weir_str
+status_word(enum weir_exchange_error error)
+{
+    switch (error) {
+    case WEIR_EXCHANGE_REFUSED:
+        return WEIR_STR("connection_refused");
+    case WEIR_EXCHANGE_UNREACHABLE:
+        return WEIR_STR("destination_ip_unroutable");
+    case WEIR_EXCHANGE_CONNECT_TIMEOUT:
+        return WEIR_STR("connection_timeout");
+    case WEIR_EXCHANGE_SEND_TIMEOUT:
+        return WEIR_STR("connection_write_timeout");
+    case WEIR_EXCHANGE_READ_TIMEOUT:
+        return WEIR_STR("connection_read_timeout");
+    case WEIR_EXCHANGE_CLOSED:
+        return WEIR_STR("connection_terminated");
+    case WEIR_EXCHANGE_BAD_ANSWER:
+        return WEIR_STR("http_protocol_error");
+    case WEIR_EXCHANGE_HEAD_TOO_LARGE:
+        return WEIR_STR("http_response_header_section_size");
+    case WEIR_EXCHANGE_BUSY:
+    case WEIR_EXCHANGE_QUEUE_TIMEOUT:
+        return WEIR_STR("connection_limit_reached");
+    case WEIR_EXCHANGE_BODY:
+        return WEIR_STR("http_request_error");
+    case WEIR_EXCHANGE_FINE:
+    case WEIR_EXCHANGE_EXHAUSTED:
+    case WEIR_EXCHANGE_ABORTED:
+        break;
+    }
+    return WEIR_STR("proxy_internal_error");
+}
+
+static void
+put_proxy_status(struct weir_request *request, enum weir_exchange_error error)
+{
+    char text[96] = "weir; error=";
+    struct weir_str word = status_word(error);
+    size_t at = strlen(text);
+    memcpy(text + at, word.ptr, word.len);
+    int r = weir_reply_set(request, WEIR_STR("Proxy-Status"),
+            weir_str_make(text, at + word.len));
+    (void)r; /* it may be left out */
+}
+
+static enum weir_verdict
+fail(struct weir_request *request, const struct proxy_conf *conf,
+        const struct weir_exchange *exchange)
+{
+    enum weir_exchange_error error = weir_exchange_error(exchange);
+    unsigned status = weir_exchange_error_status(error);
+    struct weir_str address = weir_exchange_address(exchange);
+    struct weir_str fault = weir_exchange_fault(exchange);
+    if (error == WEIR_EXCHANGE_BODY) {
+        return WEIR_FAILED; /* the server says what was wrong with it */
+    }
+    weir_request_log(request, WEIR_LOG_WARN, "upstream %.*s, %.*s: %.*s%s%.*s: %u",
+            WEIR_STR_ARG(conf->to), WEIR_STR_ARG(address),
+            WEIR_STR_ARG(weir_exchange_error_label(error)), fault.len > 0 ? ", " : "",
+            WEIR_STR_ARG(fault), status);
+    enum weir_verdict verdict = weir_reply_error(request, status);
+    if (verdict == WEIR_DONE && conf->proxy_status) {
+        put_proxy_status(request, error);
+    }
+    if (verdict == WEIR_DONE && status == 503 &&
+            weir_reply_set(request, WEIR_STR("Retry-After"), WEIR_STR("1")) < 0) {
+        return WEIR_FAILED;
+    }
+    return verdict;
+}
+
+/* ---- the exchange ------------------------------------------------------------------------ */
+
+static enum weir_verdict
+on_answer(struct weir_request *request, const void *conf)
+{
+    const struct proxy_state *state = weir_request_state(request);
+    if (weir_exchange_error(state->exchange) != WEIR_EXCHANGE_FINE) {
+        return fail(request, conf, state->exchange);
+    }
+    return weir_exchange_adopt(state->exchange);
+}
+
+/* What is asked, where the configuration says so; empty: the request's own. */
+static int
+fill_in(struct weir_request *request, const struct weir_template *from, struct weir_str *to)
+{
+    if (from == NULL) {
+        return 0;
+    }
+    *to = weir_template_text(request, from);
+    return to->ptr == NULL ? -ENOMEM : to->len == 0 ? -EINVAL : 0;
+}
+
+/* The query follows unless the configuration gives one. */
+static int
+fill_in_target(struct weir_request *request, const struct proxy_conf *conf,
+        struct weir_str *target)
+{
+    int r = fill_in(request, conf->path, target);
+    struct weir_str query = weir_request_query(request);
+    if (r < 0 || target->len == 0 || query.len == 0 ||
+            memchr(target->ptr, '?', target->len) != NULL) {
+        return r;
+    }
+    char *memory = weir_request_alloc(request, target->len + 1 + query.len);
+    if (memory == NULL) {
+        return -ENOMEM;
+    }
+    memcpy(memory, target->ptr, target->len);
+    memory[target->len] = '?';
+    memcpy(memory + target->len + 1, query.ptr, query.len);
+    *target = weir_str_make(memory, target->len + 1 + query.len);
+    return 0;
+}
+
+/* RFC 9110 section 7.6.2: how far OPTIONS and TRACE may go on. True when they are answered
+ * here, with *verdict; else what is left stands in `fields`, if there is a bound. */
+static bool
+ends_here(struct weir_request *request, struct proxy_fields *fields, enum weir_verdict *verdict)
+{
+    struct weir_str method = weir_request_method(request);
+    struct weir_str said = weir_request_field(request, WEIR_STR("Max-Forwards"));
+    bool is_options = weir_str_eq(method, WEIR_STR("OPTIONS"));
+    if (said.len == 0 || said.len > 9 ||
+            (!is_options && !weir_str_eq(method, WEIR_STR("TRACE")))) {
+        return false;
+    }
+    char *text = weir_request_alloc(request, 16);
+    unsigned left = 0;
+    for (size_t i = 0; i < said.len; i++) {
+        if (said.ptr[i] < '0' || said.ptr[i] > '9') {
+            return false;
+        }
+        left = left * 10 + (unsigned)(said.ptr[i] - '0');
+    }
+    if (left > 0 && text != NULL) {
+        int len = snprintf(text, 16, "%u", left - 1);
+        fields->items[fields->count++] = (struct weir_ask_field){ WEIR_STR("Max-Forwards"),
+            weir_str_make(text, (size_t)len) };
+        return false;
+    }
+    *verdict = text == NULL ? weir_reply_error(request, 503)
+            : !is_options   ? weir_reply_error(request, 501)
+                            : weir_reply_text(request, 204, WEIR_STR(""), WEIR_STR(""));
+    return true;
+}
+
+static enum weir_verdict
+pass_on(struct weir_request *request, const void *conf_)
+{
+    const struct proxy_conf *conf = conf_;
+    struct proxy_state *state = weir_request_state(request);
+    if (weir_str_eq(weir_request_method(request), WEIR_STR("CONNECT"))) {
+        return weir_reply_error(request, 501); /* this is no tunnel */
+    }
+    struct proxy_fields fields = { .count = 0 };
+    enum weir_verdict verdict;
+    if (ends_here(request, &fields, &verdict)) {
+        return verdict;
+    }
+    struct weir_exchange_ask ask = {
+        .bytes = sizeof(ask),
+        .flags = WEIR_EXCHANGE_RELAY_INTERIM,
+        .upstream = conf->to,
+        .fields = fields.items,
+    };
+    int r = fill_in_target(request, conf, &ask.target);
+    if (r == 0) {
+        r = fill_in(request, conf->host, &ask.host);
+    }
+    if (r == 0) {
+        r = proxy_put_fields(request, conf, &fields);
+    }
+    ask.field_count = fields.count;
+    if (r == 0) {
+        r = weir_exchange_open(request, &ask, &state->exchange);
+    }
+    if (r == -EINVAL) {
+        weir_request_log(request, WEIR_LOG_WARN,
+                "`path` or `host` makes something that cannot be asked: 400");
+        return weir_reply_error(request, 400);
+    }
+    if (r == -ENOMEM) {
+        return weir_reply_error(request, 503);
+    }
+    return r < 0 ? WEIR_FAILED : weir_exchange_wait(state->exchange, on_answer);
+}
+
+/* ---- the configuration ------------------------------------------------------------------- */
+
+static int
+check(const void *conf_, struct weir_conf_report *report)
+{
+    const struct proxy_conf *conf = conf_;
+    if (conf->buffering) {
+        weir_conf_error(report, "buffering",
+                "is not in this build: bodies are streamed; limits.body_buffer reads a request's "
+                "before");
+    }
+    if (conf->upgrade.count > 0) {
+        weir_conf_error(report, "upgrade", "is not in this build: no connection is upgraded");
+    }
+    if (conf->path != NULL) {
+        struct weir_str path = weir_template_source(conf->path);
+        if (path.len == 0 || (path.ptr[0] != '/' && path.ptr[0] != '{')) {
+            weir_conf_error(report, "path", "a path begins with a slash");
+        }
+    }
+    return 0;
+}
+
+static const struct weir_choice tells[] = {
+    { "x-forwarded", PROXY_TELLS_X },
+    { "forwarded", PROXY_TELLS_FORWARDED },
+    { "both", PROXY_TELLS_X | PROXY_TELLS_FORWARDED },
+    { "none", 0 },
+};
+
+static const struct weir_option options[] = {
+    WEIR_UPSTREAM(struct proxy_conf, to, .required = true, .shorthand = true,
+            .help = "One of `upstreams`"),
+    WEIR_TEMPLATE(struct proxy_conf, path, .context = WEIR_CONTEXT_TARGET,
+            .help = "Path to ask for, \"/app/{path.rest}\"; the query follows unless one is given; "
+                    "the request's own unless given"),
+    WEIR_TEMPLATE(struct proxy_conf, host, .context = WEIR_CONTEXT_HEADER,
+            .help = "Host to ask for; the request's own unless given"),
+    WEIR_ENUM(struct proxy_conf, forwarded, .preset = "x-forwarded",
+            .choices = WEIR_CHOICES(tells),
+            .help = "Fields that tell the upstream who asks: X-Forwarded-*, Forwarded (RFC 7239), "
+                    "both or none"),
+    WEIR_BOOL(struct proxy_conf, proxy_status, .preset = "false",
+            .help = "Say in Proxy-Status (RFC 9209) why there is no answer"),
+    WEIR_BOOL(struct proxy_conf, buffering, .preset = "false",
+            .help = "Not in this build: bodies are streamed"),
+    WEIR_LIST(struct proxy_conf, upgrade, .element = WEIR_TYPE_STRING,
+            .help = "Not in this build: no connection is upgraded"),
+};
+
+static const struct weir_hook hooks[] = {
+    { .on = WEIR_ON_CONTENT, .request = pass_on },
+};
+
+const struct weir_module weir_module_v1 = {
+    WEIR_MODULE_HEAD("proxy", "1.0.0", "Passes requests on to upstreams"),
+    .flags = WEIR_MODULE_MANY_LOOPS,
+    WEIR_HANDLERS({ .name = "proxy",
+            .options = WEIR_OPTIONS(struct proxy_conf, options),
+            .hooks = WEIR_HOOKS(hooks),
+            .help = "Passes requests on to an upstream",
+            .state_bytes = sizeof(struct proxy_state),
+            .conf_check = check }),
+};
