@@ -6,10 +6,12 @@
  *     static enum weir_verdict
  *     on_answer(struct weir_request *request, const void *conf)
  *     {
- *         struct weir_exchange *exchange = *(struct weir_exchange
- * **)weir_request_state(request); enum weir_exchange_error error =
- * weir_exchange_error(exchange); return error != WEIR_EXCHANGE_FINE ? weir_reply_error(request,
- * weir_exchange_error_status(error)) : weir_exchange_adopt(exchange);
+ *         struct weir_exchange **exchange = weir_request_state(request);
+ *         enum weir_exchange_error error = weir_exchange_error(*exchange);
+ *         if (error != WEIR_EXCHANGE_FINE) {
+ *             return weir_reply_error(request, weir_exchange_error_status(error));
+ *         }
+ *         return weir_exchange_adopt(*exchange);
  *     }
  *
  *     const struct weir_exchange_ask ask = { .bytes = sizeof(ask), .upstream = conf->to };
