@@ -3,11 +3,13 @@
 #include "server/memory.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include "base/num.h"
 
 #define LEAST_BYTES (UINT64_C(16) << 20)
+#define SPARE_BYTES (16 << 20)
 
 /* The number in a file of one line; UINT64_MAX when it says "max", or cannot be read. */
 static uint64_t
@@ -52,4 +54,10 @@ memory_of_worker(const struct site_workers *workers, unsigned processes)
     }
     uint64_t bytes = machine / 4 / (processes == 0 ? 1 : processes);
     return bytes < LEAST_BYTES ? LEAST_BYTES : bytes;
+}
+
+void
+memory_keep_spare(void)
+{
+    mallopt(M_TRIM_THRESHOLD, SPARE_BYTES);
 }

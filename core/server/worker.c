@@ -457,6 +457,7 @@ command_worker(int argc, char **argv)
     struct worker worker = { .sources_fd = -1, .log_fd = -1 };
     flight_catch_crashes(STDERR_FILENO, course_describe);
     signal_ignore_pipe();
+    memory_keep_spare();
     int r = loop_new(NULL, &worker.loop);
     if (r == 0) {
         timer_init(&worker.figures_timer, worker.loop, on_figures_timer);
