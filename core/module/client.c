@@ -3,9 +3,9 @@
 #include "module/client.h"
 
 #include <errno.h>
-#include <sys/random.h>
 
 #include "base/clock.h"
+#include "base/random.h"
 #include "event/loop.h"
 
 #define ID_BYTES     26u
@@ -109,22 +109,6 @@ put_base32(char *dst, size_t digits, uint64_t value)
     }
 }
 
-/* xorshift64*: ids need to differ, not to be secret. Seeded once a thread. */
-static uint64_t
-next_random(void)
-{
-    static _Thread_local uint64_t state;
-    while (state == 0) {
-        if (getrandom(&state, sizeof(state), GRND_NONBLOCK) != sizeof(state)) {
-            state = clock_monotonic_ns(clock_system()) ^ (uint64_t)(uintptr_t)&state;
-        }
-    }
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    return state * UINT64_C(0x2545F4914F6CDD1D);
-}
-
 static bool
 is_acceptable(struct weir_str id)
 {
@@ -148,8 +132,8 @@ client_request_id(const struct site_trust *trust, struct weir_request *request)
     }
     int64_t real_ns = clock_real_ns(loop_clock(request->engine->loop));
     put_base32(id, 10, (uint64_t)(real_ns < 0 ? 0 : real_ns) / NS_PER_MS);
-    put_base32(id + 10, 8, next_random());
-    put_base32(id + 18, 8, next_random());
+    put_base32(id + 10, 8, random_next());
+    put_base32(id + 18, 8, random_next());
     request->id = weir_str_make(id, ID_BYTES);
     return request->id;
 }
