@@ -37,6 +37,7 @@ struct weir_exchange {
     struct body_sink sink;
     struct reply_source source;
     struct timer head_timer; /* adopted, and nothing of the body has come */
+    struct weir_str address; /* of the target asked last, once it has ended; the request's */
     uint32_t flags;
     bool is_waiting;
     bool has_told_head; /* a hook was resumed for it */
@@ -109,6 +110,10 @@ detach(struct weir_exchange *exchange)
     }
     if (exchange->exchange.state != EXCHANGE_OVER) {
         exchange->exchange.error = WEIR_EXCHANGE_ABORTED;
+    }
+    if (exchange->exchange.target != NULL) { /* which may go before the request does */
+        exchange->address = arena_copy(&request->arena,
+                exchange->exchange.target->settings.address);
     }
     exchange_end(&exchange->exchange);
 }
@@ -325,7 +330,8 @@ struct weir_str
 weir_exchange_address(const struct weir_exchange *exchange)
 {
     const struct upstream_target *target = exchange->exchange.target;
-    return target == NULL ? weir_str_make("", 0) : target->settings->address;
+    struct weir_str address = target == NULL ? exchange->address : target->settings.address;
+    return address.ptr == NULL ? weir_str_make("", 0) : address;
 }
 
 unsigned

@@ -45,6 +45,7 @@ void
 upstream_conn_close(struct upstream_conn *conn, bool reset)
 {
     struct upstream_target *target = conn->target;
+    struct upstream_group *group = target->group;
     if (conn->link != NULL) {
         unlink_kept(conn);
     }
@@ -58,15 +59,18 @@ upstream_conn_close(struct upstream_conn *conn, bool reset)
     budget_give(sizeof(*conn));
     target->open_count--;
     upstream_show_connections(target);
-    upstream_serve_queue(target->group);
+    upstream_target_unref(target);
+    upstream_serve_queue(group);
 }
 
 void
 upstream_close_kept(struct upstream_target *target)
 {
+    upstream_target_ref(target); /* whom the queue turns to may let go of it */
     while (target->idle != NULL) {
         upstream_conn_close(target->idle, false);
     }
+    upstream_target_unref(target);
 }
 
 /* ---- turns ------------------------------------------------------------------------------- */
@@ -264,7 +268,7 @@ upstream_connect(struct upstream_target *target, struct exchange *exchange)
     uint64_t until_ns = deadline_of(conn), look_ns = clock_add_ns(conn->since_ns, LOOK_NS);
     int r = timer_set(&conn->timer, until_ns < look_ns ? until_ns : look_ns);
     if (r == 0) {
-        r = all->connector->connect(all->connector, all->engine->loop, &target->settings->addr,
+        r = all->connector->connect(all->connector, all->engine->loop, &target->settings.addr,
                 conn->stream_memory, on_event, conn, &conn->stream);
     }
     if (r < 0) {
@@ -273,6 +277,7 @@ upstream_connect(struct upstream_target *target, struct exchange *exchange)
         return error_of(r);
     }
     budget_take(sizeof(*conn));
+    upstream_target_ref(target);
     target->open_count++;
     upstream_count_opened(target);
     upstream_show_connections(target);
@@ -307,7 +312,8 @@ upstream_conn_keep(struct upstream_conn *conn, uint32_t idle_s)
 {
     struct upstream_target *target = conn->target;
     struct upstream_group *group = target->group;
-    bool is_wanted = target->idle_count < group->keepalive_max && !engine_of(conn)->is_draining;
+    bool is_wanted = target->idle_count < group->keepalive_max && !target->is_draining &&
+            !engine_of(conn)->is_draining;
     if (conn->has_ended || !is_wanted) {
         upstream_conn_close(conn, false);
         return;

@@ -28,7 +28,7 @@ struct exchange;
 
 struct upstream_conn {
     /* Fixed at birth. */
-    struct upstream_target *target; /* borrowed */
+    struct upstream_target *target; /* counted */
     struct stream *stream;          /* owned; its memory is below */
 
     /* Changes. */

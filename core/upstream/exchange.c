@@ -58,8 +58,11 @@ static void
 queue_up(struct exchange *exchange)
 {
     struct upstream_group *group = exchange->group;
-    uint64_t until_ns = clock_add_ns(loop_now_ns(loop_of(exchange)), group->settings->queue_ns);
-    if (timer_set(&exchange->timer, until_ns) < 0) {
+    if (exchange->queue_until_ns == 0) { /* whoever waits again has no more time than before */
+        exchange->queue_until_ns = clock_add_ns(loop_now_ns(loop_of(exchange)),
+                group->settings->queue_ns);
+    }
+    if (timer_set(&exchange->timer, exchange->queue_until_ns) < 0) {
         fail(exchange, WEIR_EXCHANGE_EXHAUSTED);
     } else if (!upstream_enqueue(group, exchange)) {
         timer_cancel(&exchange->timer);
@@ -69,11 +72,19 @@ queue_up(struct exchange *exchange)
     }
 }
 
-/* Begins a connection to the target. False when that failed at once. */
-static bool
-try_target(struct exchange *exchange, struct upstream_target *target)
+static void
+ask(struct exchange *exchange, struct upstream_target *target)
 {
+    upstream_target_ref(target);
+    upstream_target_unref(exchange->target);
     exchange->target = target;
+}
+
+/* Begins a connection to the target that it asks. False when that failed at once. */
+static bool
+try_target(struct exchange *exchange)
+{
+    struct upstream_target *target = exchange->target;
     exchange->connect_error = upstream_connect(target, exchange);
     if (exchange->connect_error == WEIR_EXCHANGE_FINE) {
         exchange->state = EXCHANGE_CONNECTING;
@@ -100,15 +111,15 @@ seek(struct exchange *exchange)
             fail(exchange, exchange->connect_error);
             return;
         }
+        ask(exchange, target);
         if (exchange->was_replayed) {
             upstream_close_kept(target); /* there is no third time */
         } else if (upstream_take_kept(target, exchange)) {
-            exchange->target = target;
             run(exchange);
             upstream_conn_wake(exchange->conn);
             return;
         }
-        if (try_target(exchange, target)) {
+        if (try_target(exchange)) {
             return;
         }
         if (exchange->connect_error == WEIR_EXCHANGE_EXHAUSTED) {
@@ -247,6 +258,8 @@ exchange_end(struct exchange *exchange)
         exchange->has_body_reader = false;
     }
     slice_drop(&exchange->head);
+    upstream_target_unref(exchange->target);
+    exchange->target = NULL;
     exchange->state = EXCHANGE_OVER;
 }
 

@@ -81,7 +81,7 @@ struct exchange {
     enum exchange_sending sending;
     enum weir_exchange_error error; /* when it is over */
     enum answer_fault fault;
-    struct upstream_target *target; /* asked last; NULL: none yet */
+    struct upstream_target *target; /* counted: asked last; NULL: none yet, or it has ended */
     struct upstream_conn *conn;     /* its own while CONNECTING and RUNNING */
     struct upstream_tried tried;
     uint64_t began_ns;
@@ -95,6 +95,7 @@ struct exchange {
     /* The queue. */
     struct exchange *next;
     struct timer timer;
+    uint64_t queue_until_ns; /* 0: it has not waited */
 
     /* The answer. */
     struct answer_reader reader;

@@ -40,14 +40,11 @@ upstreams_new(struct engine *engine, const struct connector *connector,
         group->connections_max = share(settings[i].connections, loops);
         group->keepalive_max = share(settings[i].keepalive, loops);
         group->queue_max = share(settings[i].queue_size, loops);
-        group->targets = calloc(targets, sizeof(struct upstream_target));
-        if (group->targets == NULL) {
-            upstreams_free(upstreams);
-            return -ENOMEM;
-        }
         for (size_t j = 0; j < targets; j++) {
-            group->targets[j].settings = &settings[i].targets[j];
-            group->targets[j].group = group;
+            if (upstream_target_add(group, &settings[i].targets[j], NULL) < 0) {
+                upstreams_free(upstreams);
+                return -ENOMEM;
+            }
         }
     }
     *out = upstreams;
@@ -63,9 +60,11 @@ upstreams_free(struct upstreams *upstreams)
     for (size_t i = 0; i < upstreams->count; i++) {
         struct upstream_group *group = &upstreams->groups[i];
         WEIR_ASSERT(group->queue == NULL);
-        for (size_t j = 0; group->targets != NULL && j < group->settings->target_count; j++) {
-            upstream_close_kept(&group->targets[j]);
-            WEIR_ASSERT(group->targets[j].open_count == 0);
+        while (group->target_count > 0) {
+            struct upstream_target *last = group->targets[group->target_count - 1];
+            upstream_close_kept(last);
+            WEIR_ASSERT(last->open_count == 0 && last->refs == 1);
+            upstream_target_remove(last);
         }
         free(group->targets);
     }
@@ -85,18 +84,6 @@ upstreams_find(struct upstreams *upstreams, struct weir_str name)
 
 /* ---- choosing ---------------------------------------------------------------------------- */
 
-bool
-upstream_has_room(const struct upstream_target *target)
-{
-    return target->idle != NULL || target->open_count < target->group->connections_max;
-}
-
-static bool
-is_tried(const struct upstream_tried *tried, size_t i)
-{
-    return (tried->bits[i / 64] >> (i % 64) & 1) != 0;
-}
-
 /* The one whose turn it is among those that may be asked; NULL when there is none. */
 static struct upstream_target *
 take_turn(struct upstream_group *group, const struct upstream_tried *tried, bool also_out,
@@ -105,17 +92,18 @@ take_turn(struct upstream_group *group, const struct upstream_tried *tried, bool
     uint64_t now_ns = loop_now_ns(group->all->engine->loop);
     struct upstream_target *best = NULL;
     int64_t total = 0;
-    for (size_t i = 0; i < group->settings->target_count; i++) {
-        struct upstream_target *target = &group->targets[i];
-        if (is_tried(tried, i) || (!also_out && target->out_until_ns > now_ns)) {
+    for (size_t i = 0; i < group->target_count; i++) {
+        struct upstream_target *target = group->targets[i];
+        if (target->is_draining || upstream_is_tried(tried, target) ||
+                (!also_out && target->out_until_ns > now_ns)) {
             continue;
         }
         if (!upstream_has_room(target)) {
             *has_busy = true;
             continue;
         }
-        target->current += (int64_t)target->settings->weight;
-        total += (int64_t)target->settings->weight;
+        target->current += (int64_t)target->settings.weight;
+        total += (int64_t)target->settings.weight;
         if (best == NULL || target->current > best->current) {
             best = target;
         }
@@ -131,6 +119,7 @@ upstream_choose(struct upstream_group *group, struct upstream_tried *tried,
         struct upstream_target **out)
 {
     bool has_busy = false;
+    upstream_tried_refresh(tried, group);
     struct upstream_target *target = take_turn(group, tried, false, &has_busy);
     if (target == NULL && !has_busy) {
         target = take_turn(group, tried, true, &has_busy); /* better than none */
@@ -138,26 +127,9 @@ upstream_choose(struct upstream_group *group, struct upstream_tried *tried,
     if (target == NULL) {
         return has_busy ? UPSTREAM_ALL_BUSY : UPSTREAM_ALL_TRIED;
     }
-    size_t i = (size_t)(target - group->targets);
-    tried->bits[i / 64] |= UINT64_C(1) << (i % 64);
+    upstream_set_tried(tried, target);
     *out = target;
     return UPSTREAM_CHOSEN;
-}
-
-void
-upstream_failed(struct upstream_target *target)
-{
-    if (++target->fails >= UPSTREAM_FAILS_MAX) {
-        target->out_until_ns = clock_add_ns(loop_now_ns(target->group->all->engine->loop),
-                UPSTREAM_OUT_NS);
-    }
-}
-
-void
-upstream_worked(struct upstream_target *target)
-{
-    target->fails = 0;
-    target->out_until_ns = 0;
 }
 
 /* ---- the queue --------------------------------------------------------------------------- */
@@ -198,5 +170,13 @@ upstream_serve_queue(struct upstream_group *group)
     if (oldest != NULL) {
         upstream_unqueue(group, oldest);
         exchange_unqueued(oldest);
+    }
+}
+
+void
+upstream_serve_all(struct upstream_group *group)
+{
+    for (uint64_t left = group->queued; left > 0; left--) {
+        upstream_serve_queue(group); /* may put it back, behind the others */
     }
 }

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Upstreams: groups of targets, and the connections of one loop to them.
  *
- *     upstreams (one a loop) -> group (one of `upstreams`) -> target (an address)
- *                                                              -> idle connections, last used
- * first
+ *     upstreams (one a loop) -> group (one of `upstreams`) -> targets (target.h), each with
+ *                                                             its kept connections (conn.h)
  *
  * A target is chosen by smooth weighted round robin. One that failed several times in a row is
  * passed over for a while, unless all are. Where all connections that a target may have are in
@@ -17,28 +16,13 @@
 #include <weir/str.h>
 
 #include "event/loop.h"
-#include "net/addr.h"
 #include "net/connect.h"
-#include "upstream/upstream_figures.h"
+#include "upstream/target.h"
 
 struct engine;
 struct exchange;
-struct upstream_conn;
-
-/* Of one group. */
-#define UPSTREAM_TARGETS_MAX 256u
-
-/* A target of which so many connections in a row came to nothing is passed over for so long. */
-#define UPSTREAM_FAILS_MAX 3u
-#define UPSTREAM_OUT_NS    (10 * NS_PER_S)
 
 /* As the configuration has it: constant, borrowed, outlives everything here. */
-struct upstream_target_settings {
-    struct weir_str address; /* as written */
-    struct addr addr;
-    uint64_t weight; /* from 1 */
-};
-
 struct upstream_settings {
     struct weir_str name;
     const struct upstream_target_settings *targets;
@@ -50,18 +34,6 @@ struct upstream_settings {
     uint64_t idle_ns; /* a kept connection's */
 };
 
-struct upstream_target {
-    const struct upstream_target_settings *settings; /* borrowed */
-    struct upstream_group *group;                    /* borrowed */
-    struct upstream_conn *idle;                      /* owned; last used first */
-    uint64_t idle_count, open_count; /* connections; the former among the latter */
-    int64_t current;                 /* of the round robin */
-    uint32_t fails;                  /* in a row */
-    uint64_t out_until_ns;
-    bool answers_large; /* the last answer's first read was */
-    struct upstream_figures figures;
-};
-
 struct upstream_group {
     const struct upstream_settings *settings; /* borrowed */
     struct upstreams *all;                    /* borrowed */
@@ -69,7 +41,11 @@ struct upstream_group {
     uint64_t queued;
     metric_cell *queue_cell;                            /* NULL: none yet */
     uint64_t connections_max, keepalive_max, queue_max; /* this loop's share */
-    struct upstream_target *targets;                    /* owned */
+
+    /* Members come and go (target.h): look again after whatever may have called back. */
+    struct upstream_target **targets; /* owned; each counted */
+    size_t target_count;              /* may be 0 */
+    uint64_t changes;                 /* of the set, and of what is said of its members */
 };
 
 struct upstreams {
@@ -92,11 +68,6 @@ void upstreams_free(struct upstreams *upstreams);
 /* NULL when there is none of that name. */
 struct upstream_group *upstreams_find(struct upstreams *upstreams, struct weir_str name);
 
-/* Which targets an exchange has asked already. */
-struct upstream_tried {
-    uint64_t bits[UPSTREAM_TARGETS_MAX / 64];
-};
-
 enum upstream_choice {
     UPSTREAM_CHOSEN,
     UPSTREAM_ALL_BUSY,  /* one that was not tried has no connection left */
@@ -107,18 +78,14 @@ enum upstream_choice {
 WEIR_MUST_USE enum upstream_choice upstream_choose(struct upstream_group *group,
         struct upstream_tried *tried, struct upstream_target **out);
 
-/* Another connection may be made to the target, or a kept one used. */
-bool upstream_has_room(const struct upstream_target *target);
-
-/* What became of a connection to it. */
-void upstream_failed(struct upstream_target *target);
-void upstream_worked(struct upstream_target *target);
-
 /* Appends to the queue; false when it is full. Takes out of it. */
 WEIR_MUST_USE bool upstream_enqueue(struct upstream_group *group, struct exchange *exchange);
 void upstream_unqueue(struct upstream_group *group, struct exchange *exchange);
 
 /* A connection has become free: the oldest in the queue is tried again. */
 void upstream_serve_queue(struct upstream_group *group);
+
+/* The set has changed: each that is in the queue is tried again. */
+void upstream_serve_all(struct upstream_group *group);
 
 #endif

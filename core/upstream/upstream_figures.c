@@ -55,7 +55,7 @@ find(struct upstream_group *group, struct upstream_target *target, enum weir_met
     }
     metric_label(labels, &len, "upstream", group->settings->name);
     metric_label(labels, &len, "target",
-            target == NULL ? weir_str_make("", 0) : target->settings->address);
+            target == NULL ? weir_str_make("", 0) : target->settings.address);
     if (result != NULL) {
         metric_label(labels, &len, "result", weir_str_from(result));
     }

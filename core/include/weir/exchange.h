@@ -121,7 +121,8 @@ WEIR_API WEIR_LOOP enum weir_exchange_error weir_exchange_error(
 /* For a log: what was wrong with a bad answer ("a malformed chunk"), else empty. */
 WEIR_API WEIR_LOOP struct weir_str weir_exchange_fault(const struct weir_exchange *exchange);
 
-/* The address of the target asked last, as the configuration has it; empty before. */
+/* The address of the target asked last; empty before, or without memory for it. Valid until
+ * the hook returns. */
 WEIR_API WEIR_LOOP struct weir_str weir_exchange_address(const struct weir_exchange *exchange);
 
 /* The final answer's status; 0 before its head is there. */
