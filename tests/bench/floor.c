@@ -5,11 +5,12 @@
  * close", so it is no HTTP server; it is the cost of the kernel's TCP and of two system calls.
  *
  *     floor [--port PORT] [--status "200 OK"] [--body BYTES] [--close 0|1]
- *           [--sendfile 0|1]
+ *           [--sendfile 0|1] [--request-body BYTES]
  *
- * With --sendfile the body comes out of a file, in a call of its own.
- * One recv and one send for everything that came in together, also for sixteen pipelined
- * requests; edge-triggered, registered once. Says "listening on 127.0.0.1:PORT". */
+ * With --sendfile the body comes out of a file, in a call of its own. With --request-body so
+ * much follows each request's head, and is read before it is answered. One recv and one send
+ * for everything that came in together, also for sixteen pipelined requests; edge-triggered,
+ * registered once. Says "listening on 127.0.0.1:PORT". */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -39,6 +40,7 @@ struct client {
     unsigned matched; /* bytes of "\r\n\r\n" that the last read ended with */
     bool served;      /* one answer or more was owed */
     uint64_t owed;    /* answers */
+    size_t body_left; /* of the request that is being read */
     size_t sent;      /* bytes of the first answer owed */
 };
 
@@ -46,6 +48,7 @@ static struct {
     char *bytes;
     size_t len;
     bool close; /* the connection after it */
+    size_t request_body_bytes;
 
     /* With --sendfile: `bytes` is the head alone, and `len` still the whole. */
     size_t head_bytes;
@@ -109,7 +112,7 @@ make_answer(const char *status, size_t body_bytes, bool closes, bool from_file)
     }
 }
 
-/* Counts the ends of heads in what was read; one may lie across two reads. */
+/* Counts the ends of requests in what was read; one may lie across several reads. */
 static void
 count_requests(struct client *client, const char *bytes, size_t len)
 {
@@ -117,6 +120,14 @@ count_requests(struct client *client, const char *bytes, size_t len)
     const char *stop = bytes + len;
     const char *p = bytes;
     while (p < stop) {
+        if (client->body_left > 0) {
+            size_t here = (size_t)(stop - p) < client->body_left ? (size_t)(stop - p)
+                                                                 : client->body_left;
+            p += here;
+            client->body_left -= here;
+            client->owed += client->body_left == 0;
+            continue;
+        }
         if (client->matched == 0) {
             p = memchr(p, '\r', (size_t)(stop - p));
             if (p == NULL) {
@@ -127,7 +138,8 @@ count_requests(struct client *client, const char *bytes, size_t len)
             p++;
             if (++client->matched == 4) {
                 client->matched = 0;
-                client->owed++;
+                client->body_left = answer.request_body_bytes;
+                client->owed += client->body_left == 0;
             }
         } else if (client->matched == 0) {
             p++;
@@ -300,6 +312,7 @@ main(int argc, char **argv)
     size_t body_bytes = 1024;
     bool closes = false;
     bool from_file = false;
+    size_t request_body_bytes = 0;
     for (int i = 1; i < argc; i += 2) {
         if (i + 1 == argc) {
             die("%s: wants a value", argv[i]);
@@ -313,6 +326,8 @@ main(int argc, char **argv)
             closes = number(argv[i + 1], 1) == 1;
         } else if (strcmp(argv[i], "--sendfile") == 0) {
             from_file = number(argv[i + 1], 1) == 1;
+        } else if (strcmp(argv[i], "--request-body") == 0) {
+            request_body_bytes = number(argv[i + 1], 1 << 30);
         } else {
             die("no option %s; the overview in floor.c lists them", argv[i]);
         }
@@ -320,6 +335,7 @@ main(int argc, char **argv)
     if (signal(SIGPIPE, SIG_IGN) == SIG_ERR) {
         die("signal: %s", strerror(errno));
     }
+    answer.request_body_bytes = request_body_bytes;
     make_answer(status, body_bytes, closes, from_file);
 
     int listener = open_listener(port, &port);

@@ -80,18 +80,34 @@ def test_the_floor_frees_a_connection_whose_request_and_fin_came_in_one(floor, r
     assert weir_process.eventually(lambda: len(weir_process.descriptors(process.pid)) == before)
 
 
-def test_the_harness_measures_the_floor_weir_and_nginx(tmp_path):
+def test_the_floor_answers_when_a_body_has_come_whole(floor, raw):
+    address, _ = floor("--request-body", "7")
+    post = b"POST / HTTP/1.1\r\nContent-Length: 7\r\n\r\n\r\n\r\nabc"
+    with raw(address) as connection:
+        for how in weir_raw.ways(post):
+            assert connection.send(post, how).read().status == 200
+        connection.send(post[:-1])
+        assert weir_raw.request(address, post).status == 200  # one thread: what was sent before has been looked at
+        connection.expect_open()  # and not answered
+        connection.send(b"c" + post)
+        assert [connection.read().status for _ in range(2)] == [200] * 2
+
+
+def test_the_harness_measures_the_floor_weir_and_their_peers(tmp_path):
     nginx = shutil.which("nginx") or "/usr/sbin/nginx"
-    if not shutil.which("wrk") or not os.access(nginx, os.X_OK):
-        pytest.skip("needs wrk and nginx")
+    haproxy = shutil.which("haproxy") or "/usr/sbin/haproxy"
+    if not shutil.which("wrk") or not os.access(nginx, os.X_OK) or not os.access(haproxy, os.X_OK):
+        pytest.skip("needs wrk, nginx and haproxy")
     figures = tmp_path / "figures.json"
     done = subprocess.run(
         [sys.executable, COMPARE, "--rounds", "1", "--seconds", "1",
-         "--workloads", "304,logged", "--floor", FLOOR, "--nginx", nginx, "--json", figures, "--markdown"],
+         "--workloads", "304,logged,proxy-post", "--floor", FLOOR, "--nginx", nginx, "--haproxy", haproxy,
+         "--json", figures, "--markdown"],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=weir_process.slow(120))
     assert done.returncode == 0, done.stderr
     assert "| 1 KiB file, log, header, metrics |" in done.stdout
+    assert "| 64 KiB sent, 1 KiB back |" in done.stdout
     rows = json.loads(figures.read_text())["rows"]
-    assert [row["workload"] for row in rows] == ["304", "logged"]
+    assert [row["workload"] for row in rows] == ["304", "logged", "proxy-post"]
     for row in rows:
-        assert row["floor"] > 0 and row["weir"] > 0 and row["nginx"] > 0
+        assert row["weir"] > 0 and row["nginx"] > 0 and row["haproxy" if row["proxied"] else "floor"] > 0
