@@ -76,6 +76,8 @@ void *site_array(struct site_builder *builder, size_t count, size_t bytes);
 void site_build_process(struct site_builder *builder);
 void site_build_pools(struct site_builder *builder);
 void site_build_upstreams(struct site_builder *builder);
+void site_check_eject(struct site_builder *builder, const struct config_value *upstream,
+        const struct eject_settings *eject);
 void site_build_defaults(struct site_builder *builder);
 void site_build_listeners(struct site_builder *builder);
 void site_build_servers(struct site_builder *builder);

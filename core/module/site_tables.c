@@ -102,6 +102,21 @@ static const struct weir_option upstream_timeouts[] = {
             .help = "Idle time of a connection that is kept; less where the target says so"),
 };
 
+static const struct weir_option upstream_eject[] = {
+    WEIR_COUNT(struct eject_settings, failures, .preset = "3",
+            .help = "Requests in a row that a target fails before it is passed over"),
+    WEIR_DURATION(struct eject_settings, within_ns, .key = "within", .preset = "10s",
+            .help = "The longest from the first of them to the last"),
+    WEIR_DURATION(struct eject_settings, for_ns, .key = "for", .preset = "10s",
+            .help = "For how long it is passed over; twice as long each time soon after"),
+    WEIR_DURATION(struct eject_settings, for_max_ns, .key = "for_max", .preset = "5m",
+            .help = "The longest that it is passed over"),
+    WEIR_INT(struct eject_settings, max_percent, .preset = "100", .min = 0, .max = 100,
+            .help = "How many of the targets may be passed over at once"),
+    WEIR_LIST(struct eject_settings, statuses, .key = "status", .element = WEIR_TYPE_STATUS,
+            .help = "Answers that count as failures: \"503\", \"5xx\", \"500-504\""),
+};
+
 static const struct weir_option upstream[] = {
     NEEDED("targets",
             "\"127.0.0.1:9000\", \"[::1]:9000\", \"unix:/path\", \"@name\", or an object; one or a "
@@ -117,6 +132,9 @@ static const struct weir_option upstream[] = {
     WEIR_OBJECT(struct upstream_conf, timeouts, struct upstream_timeouts_conf,
             .members = WEIR_OPTIONS(struct upstream_timeouts_conf, upstream_timeouts),
             .help = "Limits of time"),
+    WEIR_OBJECT(struct upstream_conf, eject, struct eject_settings,
+            .members = WEIR_OPTIONS(struct eject_settings, upstream_eject), .optional = true,
+            .help = "When a target that fails is passed over; false: never"),
     LATER("health", "a later version checks targets by itself"),
     LATER("retry", "a later version sends again what is safe to send again"),
     LATER("resolve", "a later version looks names up"),
@@ -285,6 +303,8 @@ const struct weir_options site_pool_options = WEIR_OPTIONS(struct site_pool, poo
 const struct weir_options site_upstream_options = WEIR_OPTIONS(struct upstream_conf, upstream);
 const struct weir_options site_upstream_timeouts_options =
         WEIR_OPTIONS(struct upstream_timeouts_conf, upstream_timeouts);
+const struct weir_options site_upstream_eject_options = WEIR_OPTIONS(struct eject_settings,
+        upstream_eject);
 const struct weir_options site_target_options = WEIR_OPTIONS(struct target_conf, target);
 const struct weir_options site_log_options = WEIR_OPTIONS(struct site_log, log_top);
 const struct weir_options site_log_level_options = WEIR_OPTIONS(struct site_log, log_level);
@@ -304,6 +324,7 @@ const struct site_level site_levels[] = {
     { "pool", &site_pool_options },
     { "upstream", &site_upstream_options },
     { "upstream_timeouts", &site_upstream_timeouts_options },
+    { "upstream_eject", &site_upstream_eject_options },
     { "target", &site_target_options },
     { "log", &site_log_options },
     { "log_level", &site_log_level_options },

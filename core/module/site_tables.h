@@ -42,6 +42,7 @@ struct upstream_conf {
     int balance; /* enum site_balance */
     uint64_t keepalive, connections, queue_size;
     struct upstream_timeouts_conf timeouts;
+    struct eject_settings eject;
 };
 
 struct target_conf {
@@ -49,9 +50,9 @@ struct target_conf {
 };
 
 extern const struct weir_options site_top_options, site_workers_options, site_pool_options,
-        site_upstream_options, site_upstream_timeouts_options, site_target_options,
-        site_log_options, site_log_level_options, site_control_options, site_module_options,
-        site_defaults_options, site_listener_options, site_server_options, site_route_options,
-        site_limits_options, site_timeouts_options, site_trust_options;
+        site_upstream_options, site_upstream_timeouts_options, site_upstream_eject_options,
+        site_target_options, site_log_options, site_log_level_options, site_control_options,
+        site_module_options, site_defaults_options, site_listener_options, site_server_options,
+        site_route_options, site_limits_options, site_timeouts_options, site_trust_options;
 
 #endif

@@ -130,7 +130,9 @@ read_upstream(struct site_builder *builder, const struct config_member *member,
         .read_ns = conf.timeouts.read_ns,
         .queue_ns = conf.timeouts.queue_ns,
         .idle_ns = conf.timeouts.keepalive_ns,
+        .eject = conf.eject,
     };
+    site_check_eject(builder, value, &out->eject);
     read_targets(builder, value, out);
 }
 

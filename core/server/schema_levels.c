@@ -43,6 +43,7 @@ static const struct {
     { "upstream", "targets", ONE_OR_LIST("{\"anyOf\":[" REF("target_address") "," REF("target") "]}") },
     { "upstream", "balance", "{\"enum\":[\"round_robin\",null]}" },
     { "upstream", "timeouts", REF_OR_NULL("upstream_timeouts") },
+    { "upstream", "eject", "{\"anyOf\":[" REF("upstream_eject") ",{\"enum\":[false,null]}]}" },
     { "target", "address", REF("target_address") },
     { "control", "listen", REF_OR_NULL("control_address") },
     { "module", "name", REF("name") },

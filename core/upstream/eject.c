@@ -82,7 +82,7 @@ eject_asked(struct eject *eject, const struct eject_settings *settings, uint64_t
 bool
 eject_has_room(const struct eject_settings *settings, size_t out, size_t count)
 {
-    return (out + 1) * 100 <= count * settings->max_percent;
+    return (out + 1) * 100 <= count * (uint64_t)settings->max_percent;
 }
 
 bool

@@ -32,7 +32,7 @@ struct eject_settings {
     uint64_t within_ns;        /* from the first of them to the last */
     uint64_t for_ns;           /* the first time out */
     uint64_t for_max_ns;       /* the longest; jitter comes on top */
-    uint64_t max_percent;      /* so many of a group's targets may be out at once */
+    int64_t max_percent;       /* so many of a group's targets may be out at once */
     struct weir_list statuses; /* of struct weir_status: answers that are failures, too */
 };
 

@@ -91,7 +91,7 @@ try_target(struct exchange *exchange)
         return true;
     }
     if (exchange->connect_error != WEIR_EXCHANGE_EXHAUSTED) {
-        upstream_failed(target);
+        upstream_failed(target, upstream_result_word(exchange->connect_error));
     }
     return false;
 }
@@ -163,7 +163,6 @@ exchange_unqueued(struct exchange *exchange)
 void
 exchange_connected(struct exchange *exchange)
 {
-    upstream_worked(exchange->target);
     run(exchange);
 }
 
@@ -181,6 +180,15 @@ replay(struct exchange *exchange)
     seek(exchange);
 }
 
+/* Whether it says something about the target that there was no answer. */
+static bool
+is_targets_fault(enum weir_exchange_error error)
+{
+    return error == WEIR_EXCHANGE_CLOSED || error == WEIR_EXCHANGE_READ_TIMEOUT ||
+            error == WEIR_EXCHANGE_SEND_TIMEOUT || error == WEIR_EXCHANGE_BAD_ANSWER ||
+            error == WEIR_EXCHANGE_HEAD_TOO_LARGE;
+}
+
 void
 exchange_conn_failed(struct exchange *exchange, enum weir_exchange_error error)
 {
@@ -194,14 +202,15 @@ exchange_conn_failed(struct exchange *exchange, enum weir_exchange_error error)
     upstream_conn_close(conn, true);
     if (was_connecting) {
         exchange->connect_error = error;
-        upstream_failed(exchange->target);
+        if (error != WEIR_EXCHANGE_EXHAUSTED) {
+            upstream_failed(exchange->target, upstream_result_word(error));
+        }
         seek(exchange);
     } else if (can_replay) {
         replay(exchange);
     } else {
-        bool is_targets = error == WEIR_EXCHANGE_CLOSED || error == WEIR_EXCHANGE_READ_TIMEOUT;
-        if (is_targets && !exchange->has_received && !is_stale) {
-            upstream_failed(exchange->target);
+        if (is_targets_fault(error) && !exchange->has_head && !is_stale) {
+            upstream_failed(exchange->target, upstream_result_word(error));
         }
         fail(exchange, error);
     }

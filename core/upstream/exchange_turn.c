@@ -205,6 +205,7 @@ take_head(struct exchange *exchange)
     }
     upstream_observe_head(exchange->target,
             loop_now_ns(engine_of(exchange)->loop) - exchange->began_ns);
+    upstream_answered(exchange->target, head->status);
     answer_body_init(&exchange->body_reader, head);
     exchange->has_head = exchange->has_body_reader = exchange->has_news = true;
     exchange->is_complete = exchange->body_reader.is_ended;

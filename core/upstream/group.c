@@ -95,7 +95,7 @@ take_turn(struct upstream_group *group, const struct upstream_tried *tried, bool
     for (size_t i = 0; i < group->target_count; i++) {
         struct upstream_target *target = group->targets[i];
         if (target->is_draining || upstream_is_tried(tried, target) ||
-                (!also_out && target->out_until_ns > now_ns)) {
+                (!also_out && !upstream_is_usable(target, now_ns))) {
             continue;
         }
         if (!upstream_has_room(target)) {
@@ -128,6 +128,7 @@ upstream_choose(struct upstream_group *group, struct upstream_tried *tried,
         return has_busy ? UPSTREAM_ALL_BUSY : UPSTREAM_ALL_TRIED;
     }
     upstream_set_tried(tried, target);
+    upstream_asked(target);
     *out = target;
     return UPSTREAM_CHOSEN;
 }

@@ -4,8 +4,8 @@
  *     upstreams (one a loop) -> group (one of `upstreams`) -> targets (target.h), each with
  *                                                             its kept connections (conn.h)
  *
- * A target is chosen by smooth weighted round robin. One that failed several times in a row is
- * passed over for a while, unless all are. Where all connections that a target may have are in
+ * A target is chosen by smooth weighted round robin. One that was not well of late is passed
+ * over (eject.h), unless all are. Where all connections that a target may have are in
  * use, exchanges queue, the oldest first, up to a bound and for a bounded time. Thread: the
  * loop's. */
 #ifndef WEIR_UPSTREAM_GROUP_H
@@ -17,6 +17,7 @@
 
 #include "event/loop.h"
 #include "net/connect.h"
+#include "upstream/eject.h"
 #include "upstream/target.h"
 
 struct engine;
@@ -32,6 +33,7 @@ struct upstream_settings {
     uint64_t queue_size;  /* exchanges that may wait for one */
     uint64_t connect_ns, send_ns, read_ns, queue_ns;
     uint64_t idle_ns; /* a kept connection's */
+    struct eject_settings eject;
 };
 
 struct upstream_group {

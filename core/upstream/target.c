@@ -10,10 +10,6 @@
 #include "upstream/conn.h"
 #include "upstream/group.h"
 
-/* A target of which so many connections in a row came to nothing is passed over for so long. */
-#define FAILS_MAX 3u
-#define OUT_NS    (10 * NS_PER_S)
-
 /* ---- the set ----------------------------------------------------------------------------- */
 
 /* A bit that no member has. */
@@ -134,26 +130,8 @@ upstream_tried_refresh(struct upstream_tried *tried, const struct upstream_group
     tried->changes = group->changes;
 }
 
-/* ---- how it is --------------------------------------------------------------------------- */
-
 bool
 upstream_has_room(const struct upstream_target *target)
 {
     return target->idle != NULL || target->open_count < target->group->connections_max;
-}
-
-void
-upstream_failed(struct upstream_target *target)
-{
-    if (++target->fails >= FAILS_MAX) {
-        target->out_until_ns = clock_add_ns(loop_now_ns(target->group->all->engine->loop),
-                OUT_NS);
-    }
-}
-
-void
-upstream_worked(struct upstream_target *target)
-{
-    target->fails = 0;
-    target->out_until_ns = 0;
 }

@@ -22,6 +22,7 @@
 #include <weir/str.h>
 
 #include "net/addr.h"
+#include "upstream/eject.h"
 #include "upstream/upstream_figures.h"
 
 struct upstream_conn;
@@ -54,9 +55,9 @@ struct upstream_target {
     struct upstream_conn *idle;      /* owned; last used first */
     uint64_t idle_count, open_count; /* connections; the former among the latter */
     int64_t current;                 /* of the round robin */
-    uint32_t fails;                  /* in a row */
-    uint64_t out_until_ns;
-    bool answers_large; /* the last answer's first read was */
+    struct eject eject;
+    uint64_t up_since_ns; /* when it was last of use again; 0: it always was */
+    bool answers_large;   /* the last answer's first read was */
     struct upstream_figures figures;
 
     char text[ADDR_TEXT_BYTES];
@@ -81,9 +82,18 @@ void upstream_target_unref(struct upstream_target *target); /* NULL: nothing */
 /* Another connection may be made to the target, or a kept one used. */
 bool upstream_has_room(const struct upstream_target *target);
 
-/* What became of a connection to it. */
-void upstream_failed(struct upstream_target *target);
-void upstream_worked(struct upstream_target *target);
+/* Whether it is asked before those that were not well of late. */
+static inline bool
+upstream_is_usable(const struct upstream_target *target, uint64_t now_ns)
+{
+    return !eject_is_out(&target->eject, now_ns);
+}
+
+/* It will be asked next. What became of that: it failed, for `why` in a word; or a head with
+ * this status came. */
+void upstream_asked(struct upstream_target *target);
+void upstream_failed(struct upstream_target *target, const char *why);
+void upstream_answered(struct upstream_target *target, unsigned status);
 
 /* Which of the members an exchange has asked already. All zero: none. Right whatever has
  * changed in between: who took a slot since it was looked at last was not asked. */

@@ -115,6 +115,18 @@ upstream_count_replay(struct upstream_target *target)
 }
 
 void
+upstream_count_ejection(struct upstream_target *target)
+{
+    struct upstream_figures *figures = &target->figures;
+    if (figures->ejections == NULL) {
+        figures->ejections = find(target->group, target, WEIR_METRIC_COUNTER,
+                "weir_upstream_ejections_total",
+                "Times that an event loop passed a target over, since it kept failing", NULL);
+    }
+    metric_add(figures->ejections, 1);
+}
+
+void
 upstream_show_connections(struct upstream_target *target)
 {
     struct upstream_figures *figures = &target->figures;

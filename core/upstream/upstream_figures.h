@@ -16,7 +16,7 @@ struct upstream_target;
 struct upstream_figures {
     metric_cell *results[WEIR_EXCHANGE_ABORTED + 1];
     metric_cell *duration; /* a histogram */
-    metric_cell *opened, *open, *idle, *replays;
+    metric_cell *opened, *open, *idle, *replays, *ejections;
 };
 
 /* A word for a result: the public one (weir_exchange_error_label()). */
@@ -29,10 +29,12 @@ void upstream_count_result(struct upstream_group *group, struct upstream_target 
 /* The head of an answer is there, so long after the exchange began. */
 void upstream_observe_head(struct upstream_target *target, uint64_t ns);
 
-/* A connection was opened; everything was sent once more; and how many there are has changed.
+/* A connection was opened; everything was sent once more; it is passed over; and how many there
+ * are has changed.
  */
 void upstream_count_opened(struct upstream_target *target);
 void upstream_count_replay(struct upstream_target *target);
+void upstream_count_ejection(struct upstream_target *target);
 void upstream_show_connections(struct upstream_target *target);
 
 /* How many wait has changed. */

@@ -205,6 +205,8 @@ def named(schema):
                     for key in defs["target"]["properties"])
         yield from (("upstreams", {"targets": "127.0.0.1:1", "timeouts": {key: value}})
                     for key in defs["upstream_timeouts"]["properties"])
+        yield from (("upstreams", {"targets": "127.0.0.1:1", "eject": {key: value}})
+                    for key in defs["upstream_eject"]["properties"])
     yield from (("upstreams", {"targets": text}) for text in TEXTS)
     for number, text in enumerate(TEXTS):
         yield "listeners", {"address": text}

@@ -141,13 +141,33 @@ class Peer:
         return request.body
 
 
+class Place:
+    """A port of the test's own, which refuses connections but while an Upstream(..., place=) is there."""
+
+    def __init__(self):
+        first, self.socket = socket.socket(), socket.socket()
+        for sock in (first, self.socket):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        first.bind(("127.0.0.1", 0))
+        self.socket.bind(first.getsockname())  # by its number, so that it stays when nobody listens any more
+        first.close()
+        self.address = "127.0.0.1:%d" % self.socket.getsockname()[1]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+
 class Upstream:
-    def __init__(self, script, eager=False, address=("127.0.0.1", 0), backlog=64):
+    def __init__(self, script, eager=False, address=("127.0.0.1", 0), backlog=64, place=None):
         self.script, self.eager = script, eager
         self.requests, self.faults, self.connections = [], [], 0
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
-        self.listener = socket.socket(family, socket.SOCK_STREAM)
-        self.listener.bind(address)
+        self.listener = socket.socket(family, socket.SOCK_STREAM) if place is None else place.socket.dup()
+        if place is None:
+            self.listener.bind(address)
         self.listener.listen(backlog)
         self.address = (f"unix:{address}" if family == socket.AF_UNIX
                         else "127.0.0.1:%d" % self.listener.getsockname()[1])
