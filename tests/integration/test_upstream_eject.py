@@ -112,7 +112,7 @@ def test_one_that_comes_back_is_asked_again(weir, raw):
 
 @pytest.mark.parametrize("eject, said", [
     ({"for": "10m"}, '"for" is longer than "for_max"'), ({"failures": 0}, "zero"), ({"status": "9xx"}, "status"),
-    ({"max_percent": 101}, "100"), ({"fails": 3}, "unknown key"), (True, "an object")], ids=str)
+    ({"max_percent": 101}, "out of range"), ({"fails": 3}, "unknown key"), (True, "an object")], ids=str)
 def test_what_is_wrong_is_said(weir, eject, said):
     running = weir(site("127.0.0.1:1", eject), listeners=0, exit_status=78)
     running.expect_error(said)
