@@ -109,7 +109,8 @@ static int
 on_status(void *context, struct buf *json)
 {
     const struct master *master = context;
-    static const char *const states[] = { "starting", "serving", "stopping" };
+    static const char *const states[] = { "starting", "serving", "stopping",
+        "stopping" }; /* by enum master_state */
     uint64_t up_ns = loop_now_ns(master->loop) - master->started_ns;
     int r = buf_printf(json,
             "{\"version\": \"" PACKAGE_VERSION "\", \"process\": %d, \"state\": \"%s\", "
