@@ -15,6 +15,8 @@
 /* A settled key of a part that is not built yet: refused with a code of its own. */
 #define SCHEMA_NOT_IN_BUILD ((enum weir_option_type)1001)
 
+struct zone_list;
+
 struct schema {
     struct arena *arena;                  /* borrowed: what is filled in lives here */
     struct diagnostics *diagnostics;      /* borrowed */
@@ -103,6 +105,8 @@ struct weir_conf_report {
     const struct config_value *object; /* merged; may be NULL */
     const struct config_value *where;  /* the handler's entry; may be NULL */
     const char *who;                   /* the module's name */
+    const struct zone_list *zones;     /* borrowed: module/zone_list.h; NULL: none */
+    struct zone_list *declares;        /* the same while zones may be declared; else NULL */
     bool has_failed;                   /* weir_conf_error() was called */
 };
 

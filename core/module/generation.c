@@ -404,7 +404,8 @@ generation_capture(const struct weir_request *request, struct weir_str name)
 
 /* Runs conf_open() for one conf; a refusal is reported at its place in the file. */
 static int
-open_conf(const struct site_conf *conf, struct diagnostics *diagnostics)
+open_conf(const struct site_conf *conf, const struct zone_list *zones,
+        struct diagnostics *diagnostics)
 {
     const struct weir_handler *handler = conf->handler;
     if (handler->conf_open == NULL) {
@@ -416,6 +417,7 @@ open_conf(const struct site_conf *conf, struct diagnostics *diagnostics)
         .object = conf->merged,
         .where = conf->where,
         .who = conf->module->name,
+        .zones = zones,
     };
     flight_enter(flight_entry(conf->module->name, LIFE_CONF_OPEN), NULL);
     int r = handler->conf_open(conf->conf, &report);
@@ -443,7 +445,7 @@ open_confs(struct generation *generation, struct diagnostics *diagnostics)
     const struct site *site = generation->site;
     int result = 0;
     for (size_t i = 0; i < site->confs_count; i++) {
-        int r = open_conf(site->confs[i], diagnostics);
+        int r = open_conf(site->confs[i], &site->zones, diagnostics);
         if (r < 0) {
             result = r;
         } else {

@@ -164,6 +164,7 @@ report_of(const struct weir_worker *worker, struct diagnostics *diagnostics)
         .object = declared->given,
         .where = declared->where,
         .who = declared->module->name,
+        .zones = &worker->life->site->zones,
     };
 }
 

@@ -77,7 +77,7 @@ site_build(struct site *site, struct diagnostics *diagnostics, struct site **out
         .schema = { .arena = &site->arena, .diagnostics = diagnostics } };
     map_init(&builder.by_address);
     map_init(&builder.by_name);
-    uses_init(&builder.uses, &builder.schema);
+    uses_init(&builder.uses, &builder.schema, &site->zones);
     template_check_init(&builder.templates, &builder.schema);
     build(&builder);
     for (size_t i = 0; i < builder.count; i++) {
@@ -106,6 +106,7 @@ site_new(void)
     struct site *site = calloc(1, sizeof(*site));
     if (site != NULL) {
         arena_init(&site->arena, NULL, 0, ARENA_MAX_BYTES);
+        site->zones.arena = &site->arena;
     }
     return site;
 }

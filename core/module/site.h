@@ -21,6 +21,7 @@
 #include "http/settings.h"
 #include "module/host_pattern.h"
 #include "module/route.h"
+#include "module/zone_list.h"
 #include "net/addr.h"
 #include "upstream/group.h"
 
@@ -187,6 +188,7 @@ struct site {
     bool keeps_bodies; /* a limits.body_buffer is given: workers.temp_dir is needed */
     const struct weir_str *log_files; /* values of type WEIR_TYPE_LOG, absolute, each once */
     size_t log_files_count;
+    struct zone_list zones; /* that modules declare */
 };
 
 /* The sections about the process itself, which no module has a part in. */

@@ -152,7 +152,9 @@ declare_options(struct uses_builder *uses, const struct config_value *where,
         .options = &module->options,
         .object = options,
         .where = where,
-        .who = module->name };
+        .who = module->name,
+        .zones = uses->zones,
+        .declares = uses->zones };
     int r = loader_init(module, out->options, &report);
     if (r < 0 && !report.has_failed) {
         struct diagnostic *d = config_mistake(uses->schema->diagnostics, DIAGNOSTIC_MODULE_SAYS,

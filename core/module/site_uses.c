@@ -12,9 +12,9 @@
 #define USES_MAX 1000
 
 void
-uses_init(struct uses_builder *uses, struct schema *schema)
+uses_init(struct uses_builder *uses, struct schema *schema, struct zone_list *zones)
 {
-    *uses = (struct uses_builder){ .schema = schema };
+    *uses = (struct uses_builder){ .schema = schema, .zones = zones };
     map_init(&uses->handlers);
     map_init(&uses->missing);
     map_init(&uses->confs);
@@ -301,7 +301,9 @@ fill_conf(struct uses_builder *uses, const struct weir_module *module,
         .options = &handler->options,
         .object = merged,
         .where = where,
-        .who = module->name };
+        .who = module->name,
+        .zones = uses->zones,
+        .declares = uses->zones };
     loader_step(module->name, "conf_check");
     int r = handler->conf_check(filled, &report);
     loader_step(NULL, NULL);

@@ -31,12 +31,13 @@ struct uses_builder {
     struct map missing;                 /* names of modules that were reported when declared */
     struct template_extra *extras;      /* schema->extras, while it grows */
     size_t extras_room;
+    struct zone_list *zones; /* borrowed: the site's */
     struct map confs;        /* canonical text to struct site_conf */
     struct site_conf **made; /* owned; all of them in order */
     size_t made_count, made_room;
 };
 
-void uses_init(struct uses_builder *uses, struct schema *schema);
+void uses_init(struct uses_builder *uses, struct schema *schema, struct zone_list *zones);
 void uses_fini(struct uses_builder *uses);
 
 /* One entry as written. */

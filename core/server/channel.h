@@ -14,7 +14,7 @@
 
 /* Raised whenever a message changes its meaning: a worker of another version refuses to start.
  */
-#define CHANNEL_VERSION 4
+#define CHANNEL_VERSION 5
 
 #define CHANNEL_BODY_MAX        16384u
 #define CHANNEL_DESCRIPTORS_MAX 64u
@@ -30,6 +30,7 @@
     X(SOURCES)    /* the configuration's file name; the bundle */                             \
     X(FLIGHT)     /* nothing; the memory for its flight records */                             \
     X(METRICS)    /* struct channel_metrics; memory for figures; also later */                 \
+    X(ZONE)       /* struct channel_zone and two names; memory that workers share */          \
     X(FILE)       /* the path of a log file that the master opened; it */                     \
     X(LISTENERS)  /* struct channel_listeners; sockets of one address */                      \
     X(START)      /* load, and say READY or FAILED */                                         \
@@ -74,6 +75,12 @@ enum channel_metrics_kind {
 struct channel_metrics {
     uint32_t kind; /* enum channel_metrics_kind */
     uint32_t first;
+};
+
+/* The module's name follows, then the zone's. */
+struct channel_zone {
+    uint64_t bytes, layout;
+    uint32_t module_bytes, name_bytes;
 };
 
 struct channel_listeners {

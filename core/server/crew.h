@@ -31,6 +31,7 @@
 struct crew;
 struct crew_worker;
 struct loop;
+struct zones;
 
 enum crew_state {
     CREW_STARTING,
@@ -56,6 +57,7 @@ struct crew_master {
     const char *file;             /* borrowed: the configuration's name */
     int log_fd;                   /* borrowed: the error log of the next crew */
     struct metric_pages *metrics; /* borrowed; NULL: nothing is counted */
+    const struct zones *zones;    /* borrowed: those of each crew's plan are there */
     int (*log_file)(void *context,
             struct weir_str path); /* the descriptor of a log file, or -1 */
 

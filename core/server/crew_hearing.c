@@ -190,6 +190,7 @@ crew_on_message(void *context, const struct channel_message *message)
     case CHANNEL_LOG:
     case CHANNEL_FLIGHT:
     case CHANNEL_METRICS:
+    case CHANNEL_ZONE:
     case CHANNEL_SOURCES:
     case CHANNEL_FILE:
     case CHANNEL_LISTENERS:

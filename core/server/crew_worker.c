@@ -25,6 +25,7 @@
 #include "server/exit.h"
 #include "server/hint.h"
 #include "server/privileges.h"
+#include "server/zones.h"
 
 #define REPORT_MAX_BYTES (1u << 20)
 
@@ -138,6 +139,24 @@ send_log_files(struct crew_worker *worker)
     }
 }
 
+static void
+send_zones(struct crew_worker *worker)
+{
+    const struct plan *plan = worker->crew->plan;
+    for (size_t i = 0; i < plan->zones_count; i++) {
+        const struct zone_spec *zone = &plan->zones[i];
+        char body[sizeof(struct channel_zone) + (size_t)2 * WEIR_ZONE_NAME_BYTES];
+        const struct channel_zone head = { zone->bytes, zone->layout,
+            (uint32_t)zone->module.len, (uint32_t)zone->name.len };
+        memcpy(body, &head, sizeof(head));
+        memcpy(body + sizeof(head), zone->module.ptr, zone->module.len);
+        memcpy(body + sizeof(head) + zone->module.len, zone->name.ptr, zone->name.len);
+        int fd = zones_find(worker->crew->master->zones, zone);
+        crew_worker_send(worker, CHANNEL_ZONE, body,
+                sizeof(head) + zone->module.len + zone->name.len, &fd, fd >= 0 ? 1 : 0);
+    }
+}
+
 void
 crew_worker_send_logs(struct crew_worker *worker)
 {
@@ -165,6 +184,7 @@ send_beginning(struct crew_worker *worker)
         crew_worker_send(worker, CHANNEL_FLIGHT, NULL, 0, &fd, 1);
     }
     crew_figures_send(worker);
+    send_zones(worker);
     send_log_files(worker);
     for (size_t i = 0; i < crew->plan->listeners_count; i++) {
         crew_worker_send_sockets(worker, i, 0);

@@ -22,6 +22,7 @@
 #include "server/log_files.h"
 #include "server/master_control.h"
 #include "server/privileges.h"
+#include "server/zones.h"
 
 #define GENERATIONS_MAX 3u
 
@@ -59,9 +60,9 @@ use_log(struct master *master, int fd, const struct plan *plan)
     log_set_form(plan->log.format == SITE_LOG_JSON ? LOG_JSON : LOG_TEXT);
 }
 
-/* Closes the log files of generations that are no more. */
+/* Closes the log files of generations that are no more, and gives up their zones. */
 static void
-close_log_files(struct master *master)
+close_unused(struct master *master)
 {
     const struct plan *plans[GENERATIONS_MAX + 1];
     size_t count = 0;
@@ -70,6 +71,7 @@ close_log_files(struct master *master)
         plans[count++] = crew->plan;
     }
     log_files_keep(master->log_files, plans, count, master->log_fd);
+    zones_keep(master->zones, plans, count);
 }
 
 static void
@@ -81,7 +83,7 @@ on_burial(struct loop_task *task)
         master->dead = crew->next;
         crew_free(crew);
     }
-    close_log_files(master);
+    close_unused(master);
 }
 
 /* A crew without workers; it may be in use further up the stack. */
@@ -134,9 +136,10 @@ start_generation(struct master *master, struct plan *plan)
         code = privileges_drop(plan->workers.user, plan->workers.group);
     }
     code = code == EXIT_OK ? log_files_open(master->log_files, plan) : code;
+    code = code == EXIT_OK ? zones_make(master->zones, plan) : code;
     if (code != EXIT_OK) {
         plan_free(plan);
-        close_log_files(master);
+        close_unused(master);
         return code;
     }
     master->crew_master.log_fd = log_files_error_log(master->log_files, plan);
@@ -149,7 +152,7 @@ start_generation(struct master *master, struct plan *plan)
         for (struct crew *other = master->crews; other != NULL; other = other->next) {
             crew_refresh(other); /* sockets that it opened are in their ports' groups already */
         }
-        close_log_files(master);
+        close_unused(master);
         return code;
     }
     if (master->state == MASTER_STARTING) {

@@ -16,6 +16,7 @@
 #include "server/hint.h"
 #include "server/log_files.h"
 #include "server/master_figures.h"
+#include "server/zones.h"
 
 #define REPORT_MAX_BYTES (4u << 20)
 
@@ -266,7 +267,9 @@ start(struct master *master)
     }
     master->sockets = sockets_new();
     master->log_files = log_files_new();
-    if (r < 0 || master->sockets == NULL || master->log_files == NULL) {
+    master->zones = zones_new();
+    if (r < 0 || master->sockets == NULL || master->log_files == NULL ||
+            master->zones == NULL) {
         r = r < 0 ? r : -ENOMEM;
         log_error("the event loop cannot be made: %s%s", strerror(-r), hint_of(-r));
         return EXIT_SYSTEM;
@@ -283,6 +286,7 @@ start(struct master *master)
         .program = master->program,
         .file = master->file,
         .metrics = master->metrics,
+        .zones = master->zones,
         .on_death = on_death,
     };
     generations_init(master);
@@ -309,6 +313,7 @@ master_run(const char *file)
     buf_fini(&master.report);
     sockets_free(master.sockets);
     log_files_free(master.log_files);
+    zones_free(master.zones);
     master_figures_free(master.figures);
     metric_free(master.metrics);
     signal_watch_free(master.signals);

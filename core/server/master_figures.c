@@ -11,6 +11,7 @@
 #include "event/timer.h"
 #include "server/control.h"
 #include "server/master_state.h"
+#include "server/zones.h"
 
 #define MODULES_MAX   64u /* that deaths are told apart by; the others share the last */
 #define LISTENERS_MAX 256u
@@ -28,6 +29,7 @@ struct master_figures {
     struct death deaths[MODULES_MAX];
     unsigned death_count;
     metric_cell *workers[CREW_WORKER_DRAINING + 1], *generation; /* NULL: no room */
+    metric_cell *zones, *zone_bytes;                             /* likewise */
     metric_cell *queues[LISTENERS_MAX][2];                       /* all that were ever made */
     unsigned queue_count;
     struct timer timer;
@@ -183,12 +185,21 @@ look_at_workers(struct master_figures *figures)
 }
 
 static void
+look_at_zones(struct master_figures *figures)
+{
+    const struct zones_figures zones = zones_figures(figures->master->zones);
+    set(figures->zones, zones.count);
+    set(figures->zone_bytes, zones.bytes);
+}
+
+static void
 on_timer(struct timer *timer)
 {
     struct master_figures *figures = (struct master_figures *)((char *)timer -
             offsetof(struct master_figures, timer));
     look_at_workers(figures);
     look_at_queues(figures);
+    look_at_zones(figures);
     int r = timer_set(timer, clock_add_ns(loop_now_ns(timer->loop), LOOK_NS));
     (void)r; /* in its own callback it cannot fail */
 }
@@ -212,6 +223,10 @@ master_figures_new(const struct master *master, struct metric_pages *metrics)
     figures->generation = series(figures, WEIR_METRIC_GAUGE, "weir_generation",
             "Number of the generation that serves; it grows with every reload", NULL,
             WEIR_STR(""));
+    figures->zones = series(figures, WEIR_METRIC_GAUGE, "weir_zones",
+            "Pieces of memory that modules share over all workers", NULL, WEIR_STR(""));
+    figures->zone_bytes = series(figures, WEIR_METRIC_GAUGE, "weir_zone_bytes",
+            "Bytes of the memory that modules share over all workers", NULL, WEIR_STR(""));
     set(series(figures, WEIR_METRIC_GAUGE, "weir_build_info", "What runs; always 1", "version",
                 weir_str_from(PACKAGE_VERSION)),
             1);

@@ -29,6 +29,7 @@ struct master {
     struct signal_watch *signals;   /* owned */
     struct sockets *sockets;        /* owned */
     struct log_files *log_files;    /* owned */
+    struct zones *zones;            /* owned */
     int log_fd;                     /* borrowed: where its own lines go */
     struct control *control;        /* owned; NULL: there is none */
     struct control *left;           /* owned; NULL: the one before, once it has moved */

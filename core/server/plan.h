@@ -39,6 +39,8 @@ struct plan {
     size_t listeners_count;
     const struct weir_str *log_files; /* absolute paths that the master opens, each once */
     size_t log_files_count;
+    const struct zone_spec *zones; /* memory that its workers share, each once */
+    size_t zones_count;
     int sources_fd; /* owned: every byte of the configuration as the master read it, which
                        checker and workers load instead of the files: site_load_bundle();
                        close-on-exec */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*     count, and for each listener: address as written, the same absolute, mode, backlog
  *     count, and for each log file: its absolute path
+ *     count, and for each zone: module, name, bytes, layout
  *
  * as base/wire.h writes them. */
 #include "server/plan_wire.h"
@@ -43,6 +44,15 @@ put_listener(struct buf *out, const struct site_listener *listener)
     return r < 0 ? r : wire_put_u64(out, (uint64_t)listener->backlog);
 }
 
+static int
+put_zone(struct buf *out, const struct zone_spec *zone)
+{
+    int r = wire_put_str(out, zone->module);
+    r = r < 0 ? r : wire_put_str(out, zone->name);
+    r = r < 0 ? r : wire_put_u64(out, zone->bytes);
+    return r < 0 ? r : wire_put_u64(out, zone->layout);
+}
+
 int
 plan_wire_write(const struct site *site, struct buf *out)
 {
@@ -53,6 +63,10 @@ plan_wire_write(const struct site *site, struct buf *out)
     r = r < 0 ? r : wire_put_u64(out, site->log_files_count);
     for (size_t i = 0; r == 0 && i < site->log_files_count; i++) {
         r = wire_put_str(out, site->log_files[i]);
+    }
+    r = r < 0 ? r : wire_put_u64(out, site->zones.count);
+    for (size_t i = 0; r == 0 && i < site->zones.count; i++) {
+        r = put_zone(out, &site->zones.items[i]);
     }
     return r;
 }
@@ -167,6 +181,50 @@ read_log_files(struct wire *wire, const struct spoken *spoken, struct plan *plan
     return 0;
 }
 
+static bool
+is_new(const struct zone_spec *zones, size_t count, const struct zone_spec *zone)
+{
+    bool is = true;
+    for (size_t i = 0; is && i < count; i++) {
+        is = !weir_str_eq(zones[i].module, zone->module) ||
+                !weir_str_eq(zones[i].name, zone->name);
+    }
+    return is;
+}
+
+/* Their names stand in no document: they are bounded, in number and in bytes, and that is all
+ * that a checker could ask for. */
+static int
+read_zones(struct wire *wire, struct plan *plan)
+{
+    size_t count = (size_t)wire_get_u64(wire, WEIR_ZONES_MAX);
+    uint64_t left_bytes = WEIR_ZONES_MAX_BYTES;
+    struct zone_spec *zones = arena_array(&plan->arena, count, sizeof(*zones));
+    if (zones == NULL) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct zone_spec zone = { .module = wire_get_str(wire, WEIR_ZONE_NAME_BYTES),
+            .name = wire_get_str(wire, WEIR_ZONE_NAME_BYTES) };
+        zone.bytes = wire_get_u64(wire, WEIR_ZONE_MAX_BYTES);
+        zone.layout = wire_get_u64(wire, UINT64_MAX);
+        if (wire->is_damaged || !zone_is_sound(&zone) || zone.bytes > left_bytes ||
+                !is_new(zones, i, &zone)) {
+            return -EPROTO;
+        }
+        left_bytes -= zone.bytes;
+        zone.module = arena_copy(&plan->arena, zone.module);
+        zone.name = arena_copy(&plan->arena, zone.name);
+        if (zone.module.ptr == NULL || zone.name.ptr == NULL) {
+            return -ENOMEM;
+        }
+        zones[i] = zone;
+    }
+    plan->zones = zones;
+    plan->zones_count = count;
+    return 0;
+}
+
 int
 plan_wire_read(struct weir_str bytes, const struct config_value *document, struct plan *plan)
 {
@@ -177,6 +235,7 @@ plan_wire_read(struct weir_str bytes, const struct config_value *document, struc
     wire_init(&wire, bytes);
     int r = spoken.no_memory ? -ENOMEM : read_listeners(&wire, &spoken, plan);
     r = r < 0 ? r : read_log_files(&wire, &spoken, plan);
+    r = r < 0 ? r : read_zones(&wire, plan);
     if (r == 0 && !wire_is_complete(&wire)) {
         r = -EPROTO;
     }

@@ -12,9 +12,10 @@
 /* Returns what buf_append() does. */
 WEIR_MUST_USE int plan_wire_write(const struct site *site, struct buf *out);
 
-/* Reads listeners and log files into `plan`. Nobody vouches for `bytes`: of what they say only
- * that is taken which stands in `document`, the text that the master itself has read. Returns
- * 0; -EPROTO when they are damaged or name an address that the document does not; -ENOMEM. */
+/* Reads listeners, log files and zones into `plan`. Nobody vouches for `bytes`: of what they
+ * say about the first two only that is taken which stands in `document`, the text that the
+ * master itself has read. Returns 0; -EPROTO when they are damaged, name an address that the
+ * document does not, or more zones than may be; -ENOMEM. */
 WEIR_MUST_USE int plan_wire_read(struct weir_str bytes, const struct config_value *document,
         struct plan *plan);
 

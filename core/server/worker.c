@@ -26,6 +26,7 @@
 #include "observe/flight.h"
 #include "observe/log.h"
 #include "observe/metric.h"
+#include "observe/zone.h"
 #include "server/exit.h"
 #include "server/hint.h"
 #include "server/memory.h"
@@ -422,6 +423,7 @@ fini(struct worker *worker)
     metric_publish(NULL);
     metric_free(worker->metrics);
     generation_free(worker->generation);
+    zone_forget();
     site_free(worker->site);
     worker_close_inherited(worker);
     for (size_t i = 0; i < worker->inherited_count; i++) {
@@ -452,6 +454,7 @@ command_worker(int argc, char **argv)
         return EXIT_USAGE_ERROR;
     }
     fcntl(CHANNEL_WORKER_FD, F_SETFD, FD_CLOEXEC);
+    zone_expect_offers();
     static const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGTTIN,
         SIGTTOU, SIGWINCH };
     struct worker worker = { .sources_fd = -1, .log_fd = -1 };

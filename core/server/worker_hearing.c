@@ -12,6 +12,7 @@
 #include "observe/log.h"
 #include "observe/log_file.h"
 #include "observe/metric.h"
+#include "observe/zone.h"
 #include "server/exit.h"
 #include "server/hint.h"
 
@@ -121,6 +122,31 @@ take_metrics(struct worker *worker, const struct channel_message *message)
     }
     if (r < 0) {
         log_warn("not all figures of the server can be told here: %s", strerror(-r));
+    }
+}
+
+/* A zone that does not come is missed by the module that opens it, which says so. */
+static void
+take_zone(const struct channel_message *message)
+{
+    struct channel_zone head;
+    if (message->bytes < sizeof(head)) {
+        return;
+    }
+    memcpy(&head, message->body, sizeof(head));
+    const char *names = (const char *)message->body + sizeof(head);
+    if ((uint64_t)head.module_bytes + head.name_bytes != message->bytes - sizeof(head)) {
+        return;
+    }
+    const struct zone_spec spec = { weir_str_make(names, head.module_bytes),
+        weir_str_make(names + head.module_bytes, head.name_bytes), head.bytes, head.layout };
+    int r = message->descriptor_count == 1 ? zone_offer(&spec, message->descriptors[0])
+            : message->is_cut              ? -EMFILE
+                                           : -EPROTO;
+    if (r < 0) {
+        log_error(
+                "module %.*s: the memory \"%.*s\" that workers share cannot be taken over: %s%s",
+                WEIR_STR_ARG(spec.module), WEIR_STR_ARG(spec.name), strerror(-r), hint_of(-r));
     }
 }
 
@@ -315,6 +341,9 @@ worker_on_message(void *context, const struct channel_message *message)
         return;
     case CHANNEL_FILE:
         take_file(message);
+        return;
+    case CHANNEL_ZONE:
+        take_zone(message);
         return;
     case CHANNEL_NONE:
     case CHANNEL_REPORT:

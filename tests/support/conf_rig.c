@@ -25,6 +25,7 @@ conf_rig_init(struct conf_rig *rig, const struct weir_handler *handler, const ch
     *rig = (struct conf_rig){ .handler = handler, .diagnostics = diagnostics_new() };
     ck_assert_ptr_nonnull(rig->diagnostics);
     arena_init(&rig->arena, NULL, 0, 16 << 20);
+    rig->zones.arena = &rig->arena;
     const struct weir_options *options = &handler->options;
     char why[256];
     ck_assert_msg(schema_is_sound(options, why, sizeof(why)), "%s", why);
@@ -42,12 +43,15 @@ conf_rig_init(struct conf_rig *rig, const struct weir_handler *handler, const ch
         .options = options,
         .object = layer,
         .where = layer,
-        .who = handler->name };
+        .who = handler->name,
+        .zones = &rig->zones,
+        .declares = &rig->zones };
     if (diagnostics_reports(rig->diagnostics) > 0 ||
             (handler->conf_check != NULL && handler->conf_check(rig->conf, &report) < 0) ||
             report.has_failed) {
         return false;
     }
+    report.declares = NULL;
     rig->is_open = handler->conf_open == NULL || handler->conf_open(rig->conf, &report) == 0;
     return rig->is_open;
 }

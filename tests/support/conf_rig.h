@@ -8,11 +8,13 @@
 
 #include "base/arena.h"
 #include "config/diagnostic.h"
+#include "module/zone_list.h"
 
 struct conf_rig {
     const struct weir_handler *handler;
     struct arena arena;
     struct diagnostics *diagnostics;
+    struct zone_list zones;
     void *conf;
     bool is_open;
 };

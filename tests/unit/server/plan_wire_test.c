@@ -53,6 +53,20 @@ put(struct buf *out, const struct listener_row *listeners, uint64_t count, const
     }
 }
 
+static void
+put_zones(struct buf *out, const struct zone_spec *zones, uint64_t count)
+{
+    ck_assert_int_eq(wire_put_u64(out, count), 0);
+    for (uint64_t i = 0; i < count; i++) {
+        ck_assert_int_eq(wire_put_str(out, zones[i].module), 0);
+        ck_assert_int_eq(wire_put_str(out, zones[i].name), 0);
+        ck_assert_int_eq(wire_put_u64(out, zones[i].bytes), 0);
+        ck_assert_int_eq(wire_put_u64(out, zones[i].layout), 0);
+    }
+}
+
+static const struct zone_spec a_zone = { { "rate_limit", 10 }, { "login", 5 }, 4096, 7 };
+
 static int
 read_plan(struct weir_str bytes, struct plan *plan)
 {
@@ -73,6 +87,7 @@ START_TEST(takes_what_the_text_says_too)
     struct buf buf;
     buf_init(&buf, 10000);
     put(&buf, good, 3, "/etc/weir/logs/a.log");
+    put_zones(&buf, &a_zone, 1);
     ck_assert_int_eq(read_plan(buf_str(&buf), &plan), 0);
     ck_assert_uint_eq(plan.listeners_count, 3);
     ck_assert(weir_str_eq(plan.listeners[1].address, WEIR_STR("unix:web.sock")));
@@ -82,6 +97,8 @@ START_TEST(takes_what_the_text_says_too)
     ck_assert_uint_eq(addr_port(&plan.listeners[0].addr), 80);
     ck_assert_uint_eq(plan.log_files_count, 1);
     ck_assert(weir_str_eq(plan.log_files[0], WEIR_STR("/etc/weir/logs/a.log")));
+    ck_assert_uint_eq(plan.zones_count, 1);
+    ck_assert(zone_eq(&plan.zones[0], &a_zone));
     arena_reset(&plan.arena);
 
     struct weir_str whole = buf_str(&buf);
@@ -131,6 +148,7 @@ START_TEST(takes_nothing_that_the_text_does_not_say)
     struct buf buf;
     buf_init(&buf, 10000);
     put(&buf, &refused[_i].listener, 1, refused[_i].log);
+    put_zones(&buf, NULL, 0);
     unit_check(read_plan(buf_str(&buf), &plan) == refused[_i].want, refused[_i].why);
     unit_check(plan.log_files_count == 0, refused[_i].why);
     arena_reset(&plan.arena);
@@ -152,6 +170,52 @@ START_TEST(bounds_the_numbers)
     ck_assert_int_eq(read_plan(buf_str(&buf), &plan), -EPROTO);
     arena_reset(&plan.arena);
     buf_fini(&buf);
+    put(&buf, good, 3, NULL);
+    ck_assert_int_eq(wire_put_u64(&buf, WEIR_ZONES_MAX + 1), 0);
+    ck_assert_int_eq(read_plan(buf_str(&buf), &plan), -EPROTO);
+    arena_reset(&plan.arena);
+    buf_fini(&buf);
+}
+END_TEST
+
+#define ZONE(name_, bytes_)                                               \
+    {                                                                     \
+        { "rate_limit", 10 }, { (name_), sizeof(name_) - 1 }, (bytes_), 1 \
+    }
+
+static const struct {
+    const char *why;
+    struct zone_spec zones[5];
+    uint64_t count;
+    int want;
+} zone_rows[] = {
+    { "several", { ZONE("a", 1), ZONE("b", WEIR_ZONE_MAX_BYTES) }, 2, 0 },
+    { "one without a name", { ZONE("", 1) }, 1, -EPROTO },
+    { "a name with a line's end", { ZONE("a\n", 1) }, 1, -EPROTO },
+    { "one without bytes", { ZONE("a", 0) }, 1, -EPROTO },
+    { "one that is too large", { ZONE("a", WEIR_ZONE_MAX_BYTES + 1) }, 1, -EPROTO },
+    { "one twice", { ZONE("a", 1), ZONE("a", 2) }, 2, -EPROTO },
+    { "as much as may be",
+            { ZONE("a", WEIR_ZONE_MAX_BYTES), ZONE("b", WEIR_ZONE_MAX_BYTES),
+                    ZONE("c", WEIR_ZONE_MAX_BYTES), ZONE("d", WEIR_ZONE_MAX_BYTES) },
+            4, 0 },
+    { "a byte more",
+            { ZONE("a", WEIR_ZONE_MAX_BYTES), ZONE("b", WEIR_ZONE_MAX_BYTES),
+                    ZONE("c", WEIR_ZONE_MAX_BYTES), ZONE("d", WEIR_ZONE_MAX_BYTES),
+                    ZONE("e", 1) },
+            5, -EPROTO },
+};
+
+START_TEST(bounds_what_workers_share)
+{
+    struct plan plan;
+    struct buf buf;
+    buf_init(&buf, 10000);
+    put(&buf, good, 3, NULL);
+    put_zones(&buf, zone_rows[_i].zones, zone_rows[_i].count);
+    unit_check(read_plan(buf_str(&buf), &plan) == zone_rows[_i].want, zone_rows[_i].why);
+    arena_reset(&plan.arena);
+    buf_fini(&buf);
 }
 END_TEST
 
@@ -160,6 +224,7 @@ START_TEST(survives_each_allocation_failing)
     struct buf buf;
     buf_init(&buf, 10000);
     put(&buf, good, 3, "/etc/weir/logs/a.log");
+    put_zones(&buf, &a_zone, 1);
     UNIT_EACH_ALLOCATION_FAILS({
         struct plan plan;
         int r = read_plan(buf_str(&buf), &plan);
@@ -178,6 +243,8 @@ add_tests(TCase *tests)
     tcase_add_loop_test(tests, takes_nothing_that_the_text_does_not_say, 0,
             sizeof(refused) / sizeof(refused[0]));
     tcase_add_test(tests, bounds_the_numbers);
+    tcase_add_loop_test(tests, bounds_what_workers_share, 0,
+            sizeof(zone_rows) / sizeof(zone_rows[0]));
     tcase_add_test(tests, survives_each_allocation_failing);
 }
 
