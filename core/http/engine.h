@@ -77,6 +77,8 @@ struct engine {
     struct carrier *carriers;   /* all open connections */
     struct loop_task shedding;  /* queued when memory has run out */
     uint64_t warned_ns;         /* when the log was last told of that */
+    uint64_t proxy_warned_ns;   /* and of a peer that must not, or cannot, speak for another */
+    uint64_t proxy_unsaid;      /* how many there were since */
     struct weir_request *spare; /* owned: a list of freed requests to be used again */
     uint32_t spares;
     struct date_cache date;

@@ -4,6 +4,7 @@
  * One HTTP/1 connection.
  *
  *   OPENING  (only where hooks are told of connections: h1_watch)
+ *    ^ | <-> PREFACE  (only where the peer says for whom it speaks: h1_preface.c)
  *      |    first byte        head complete, or refused    answer in the output
  *     IDLE ------------> HEAD ------------------> EXCHANGE ---------------------> IDLE
  *      |                   |                       |  |  |
@@ -110,6 +111,8 @@ h1_end_of(enum h1_close reason)
     case H1_CLOSE_DONE:
     case H1_CLOSE_IDLE:
     case H1_CLOSE_DROPPED:
+    case H1_CLOSE_UNTRUSTED:
+    case H1_CLOSE_BAD_PROXY:
     case H1_CLOSE_COUNT:
         return REQUEST_END_CLIENT_LEFT;
     }
@@ -189,6 +192,7 @@ close_conn(struct h1_conn *conn)
     coarse_timer_fini(&conn->timer);
     output_state_fini(&conn->output);
     h1_drop_rest(conn);
+    h1_drop_preface(conn);
     free_conn(conn);
 }
 
@@ -248,7 +252,8 @@ take_turn(struct h1_conn *conn, unsigned events)
      * read: whoever waits now asks, or would wait for a client that has left. */
     bool may_wait_in_vain = (events & STREAM_READABLE) != 0 &&
             (conn->state == H1_HEAD || conn->state == H1_EXCHANGE ||
-                    conn->state == H1_DISCARD || conn->state == H1_OPENING);
+                    conn->state == H1_DISCARD || conn->state == H1_OPENING ||
+                    conn->state == H1_PREFACE);
     if (result == STEP_WAIT && may_wait_in_vain && stream_error(conn->stream) < 0) {
         result = h1_gone(conn, H1_CLOSE_CLIENT_RESET);
     } else if (result == STEP_WAIT && may_wait_in_vain && turn.was_short) {
@@ -305,7 +310,7 @@ on_timer(struct coarse_timer *timer)
         coarse_timer_set(timer, limit.deadline);
         return;
     }
-    bool is_of_head = limit.reason == H1_CLOSE_SLOW_HEAD;
+    bool is_of_head = limit.reason == H1_CLOSE_SLOW_HEAD && conn->state == H1_HEAD;
     bool is_of_exchange = conn->state == H1_EXCHANGE &&
             (limit.reason == H1_CLOSE_SLOW_BODY ||
                     (limit.reason == H1_CLOSE_SLOW_REQUEST && conn->answered == NULL));
@@ -328,7 +333,7 @@ on_stop(struct carrier *carrier, bool now)
         return;
     }
     conn->is_stopping = true;
-    if (conn->state == H1_IDLE) {
+    if (conn->state == H1_IDLE || conn->state == H1_PREFACE) {
         /* Once more to the stream: what has arrived is answered, though its event is yet to
          * come. */
         conn->may_read = true;
@@ -415,12 +420,15 @@ h1_conn_start(struct h1_conn *conn, struct stream *stream)
     conn->stream = stream;
     conn->may_read = true;
     conn->is_stopping = conn->engine->is_draining;
+    conn->is_introduced = conn->settings->trusts_proxy == NULL;
     engine_add(conn->engine, &conn->carrier);
     const struct h1_watch *watch = conn->settings->watch;
     if (watch != NULL) {
         conn->state = H1_OPENING;
         conn->admission = watch->opened(conn->engine, conn->settings, conn, &conn->peer,
                 &conn->watched);
+    } else if (!conn->is_introduced) {
+        conn->state = H1_PREFACE;
     }
     return take_turn(conn, STREAM_READABLE);
 }

@@ -26,6 +26,8 @@ struct h1_settings;
     X(BROKEN,       "broken_answer", "the answer could not be completed")             \
     X(NO_MEMORY,    "no_memory",     "out of memory")                                 \
     X(STOPPED,      "stopped",       "the server stopped")                            \
+    X(UNTRUSTED,    "untrusted",     "not one of trust.peers, where others are spoken for") \
+    X(BAD_PROXY,    "bad_proxy_header", "no header of the PROXY protocol where one must be") \
     X(DROPPED,      "dropped",       "dropped by a hook before its first request")
 // clang-format on
 
@@ -62,6 +64,10 @@ struct h1_watch {
     enum h1_admission (*opened)(struct engine *engine, const struct h1_settings *settings,
             struct h1_conn *conn, const struct addr_ip *peer, struct h1_watched **out);
 
+    /* After opened(), where a peer has to say for whom it speaks (h1_settings.trusts_proxy): it
+     * has. `peer` is whom it spoke for, or itself. */
+    enum h1_admission (*introduced)(struct h1_watched *watched, const struct addr_ip *peer);
+
     /* It has ended, held and dropped ones too. */
     void (*closed)(struct h1_watched *watched, enum h1_close reason, uint64_t requests,
             uint64_t sent_bytes);
@@ -74,6 +80,9 @@ struct h1_settings {
     const void *origin; /* borrowed: becomes request->origin */
     h1_closed_fn *on_closed;
     void *context;
+    /* Not NULL: a connection begins with a header of the PROXY protocol, and is closed without
+     * one; and at once, when this does not say of its peer that it may speak for others. */
+    bool (*trusts_proxy)(const void *origin, const struct addr_ip *peer);
     const struct h1_watch *watch; /* NULL: nobody is told */
     const void *watch_context;    /* borrowed; the watcher's */
 };

@@ -79,6 +79,12 @@ h1_next_limit(const struct h1_conn *conn)
             sooner(&limit, clock_add_ns(conn->since_ns, STOP_GRACE_NS), H1_CLOSE_STOPPED);
         }
         break;
+    case H1_PREFACE:
+        sooner(&limit, clock_add_ns(conn->since_ns, timeouts->head_ns), H1_CLOSE_SLOW_HEAD);
+        if (conn->is_stopping) {
+            sooner(&limit, clock_add_ns(conn->since_ns, STOP_GRACE_NS), H1_CLOSE_STOPPED);
+        }
+        break;
     case H1_HEAD:
         sooner(&limit, clock_add_ns(conn->request->began_ns, timeouts->head_ns),
                 H1_CLOSE_SLOW_HEAD);

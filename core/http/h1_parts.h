@@ -4,6 +4,7 @@
  *
  *     h1.c          the connection: its states, its turns, its beginning and end
  *     h1_steps.c    what each state does in a turn
+ *     h1_preface.c  what a peer says before HTTP: for whom it speaks
  *     h1_input.c    bytes that have arrived, and what a turn leaves over
  *     h1_body.c     a request's body, into the request
  *     h1_limits.c   which time limit runs out next
@@ -18,6 +19,7 @@
 #include "http/h1_reply.h"
 #include "http/output.h"
 #include "http/request.h"
+#include "net/proxy_protocol.h"
 #include "net/tcp.h"
 
 /* An unread body of up to this is read and dropped to keep the connection. */
@@ -34,7 +36,8 @@ struct turn;
 // clang-format off
 #define H1_STATES(X)                                                                       \
     /* name      step              may go to                                           */  \
-    X(OPENING,   h1_step_opening,  MAY(IDLE) | MAY(CLOSED))                                \
+    X(OPENING,   h1_step_opening,  MAY(PREFACE) | MAY(IDLE) | MAY(CLOSED))                 \
+    X(PREFACE,   h1_step_preface,  MAY(OPENING) | MAY(IDLE) | MAY(FINISH) | MAY(CLOSED))   \
     X(IDLE,      h1_step_idle,     MAY(HEAD) | MAY(FINISH) | MAY(CLOSED))                  \
     X(HEAD,      h1_step_head,     MAY(EXCHANGE) | MAY(FINISH) | MAY(CLOSED))              \
     X(EXCHANGE,  h1_step_exchange, MAY(IDLE) | MAY(DISCARD) | MAY(FINISH) | MAY(CLOSED))   \
@@ -50,13 +53,19 @@ enum h1_state {
 #undef X
 };
 
+/* Whom the peer speaks for (net/proxy_protocol.h). */
+struct h1_preface {
+    struct proxy_ends ends;      /* once it is read */
+    struct proxy_reader *reader; /* owned; NULL: it is */
+};
+
 struct h1_conn {
     /* Fixed at birth. */
     struct engine *engine;              /* borrowed */
     const struct h1_settings *settings; /* borrowed */
     struct stream *stream;              /* owned; its memory is below */
     struct h1_watched *watched;         /* the watcher's; NULL: nobody is told */
-    struct addr_ip peer;
+    struct addr_ip peer;                /* whom it speaks for, once it has said so */
 
     /* Changes. */
     enum h1_state state         : 4;
@@ -73,6 +82,7 @@ struct h1_conn {
     bool in_turn                : 1;
     bool is_stopping            : 1; /* engine_stop() */
     bool reads_body             : 1; /* the client's time for its body runs, from since_ns */
+    bool is_introduced          : 1; /* the peer has said for whom it speaks, or need not */
     struct carrier carrier;
     struct loop_task task;
     struct coarse_timer timer;
@@ -83,14 +93,15 @@ struct h1_conn {
     struct rest {
         size_t at, len;
         char bytes[];
-    } * rest; /* owned: input that the last turn did not get to; NULL */
+    } * rest;                   /* owned: input that the last turn did not get to; NULL */
+    struct h1_preface *preface; /* owned; NULL: it speaks for itself */
     struct output_state output;
     struct h1_reply reply;
     uint64_t requests;        /* begun */
     uint64_t body_left_bytes; /* of a body with a length */
-    uint64_t since_ns;        /* IDLE: idle; EXCHANGE: last body bytes; DISCARD: the answer;
-                                 LINGER: our FIN */
-    uint64_t sent_ns;         /* the socket last took something */
+    uint64_t since_ns; /* PREFACE, IDLE: in it; EXCHANGE: last body bytes; DISCARD: the answer;
+                          LINGER: our FIN */
+    uint64_t sent_ns;  /* the socket last took something */
 
     _Alignas(8) unsigned char stream_memory[TCP_STREAM_BYTES];
 };
@@ -141,6 +152,7 @@ void h1_end_request(const struct h1_conn *conn, struct weir_request *request, ui
 
 /* h1_steps.c: what each state does. */
 enum step_result h1_step_opening(struct turn *turn);
+enum step_result h1_step_preface(struct turn *turn);
 enum step_result h1_step_idle(struct turn *turn);
 enum step_result h1_step_head(struct turn *turn);
 enum step_result h1_step_exchange(struct turn *turn);
@@ -150,6 +162,16 @@ enum step_result h1_step_linger(struct turn *turn);
 
 /* The head is read or refused; from here on the request is its handler's. */
 enum step_result h1_begin_exchange(struct h1_conn *conn);
+
+/* Nothing more is read or answered; what has been answered is sent first. */
+enum step_result h1_leave(struct h1_conn *conn, enum h1_close reason);
+
+/* For a state that goes on with the client's next bytes alone: whether there are some; if not,
+ * what the step answers. */
+bool h1_has_input(struct turn *turn, enum step_result *result);
+
+/* h1_preface.c: gives back what is left of it. */
+void h1_drop_preface(struct h1_conn *conn);
 
 /* An interim answer with its field lines, at the end of the output. Returns 0 or -ENOMEM. */
 int h1_write_interim(struct output *output, unsigned status, struct weir_str lines);

@@ -5,9 +5,8 @@
 #include "base/budget.h"
 #include "http/h1_parts.h"
 
-/* Nothing more is read or answered; what has been answered is sent first. */
-static enum step_result
-leave(struct h1_conn *conn, enum h1_close reason)
+enum step_result
+h1_leave(struct h1_conn *conn, enum h1_close reason)
 {
     if (conn->close_reason == H1_OPEN) {
         conn->close_reason = reason;
@@ -57,9 +56,26 @@ transport_interim(struct weir_request *request, unsigned status, struct weir_str
     return h1_write_interim(&turn->output, status, lines);
 }
 
+static bool
+transport_local(const struct weir_request *request, struct addr_ip *out)
+{
+    const struct h1_conn *conn = request->carrier;
+    struct addr local;
+    if (conn->preface != NULL) {
+        *out = conn->preface->ends.destination;
+        return true;
+    }
+    if (stream_local(conn->stream, &local) < 0) {
+        return false;
+    }
+    *out = addr_to_ip(&local);
+    return true;
+}
+
 static const struct request_transport transport = {
     .wake = transport_wake,
     .interim = transport_interim,
+    .local = transport_local,
 };
 
 /* ---- steps ------------------------------------------------------------------------------- */
@@ -72,7 +88,7 @@ h1_step_opening(struct turn *turn)
     switch (conn->admission) {
     case H1_ADMITTED:
         conn->since_ns = h1_now_ns(conn);
-        h1_enter(conn, H1_IDLE);
+        h1_enter(conn, conn->is_introduced ? H1_IDLE : H1_PREFACE);
         return STEP_AGAIN;
     case H1_HELD:
         return STEP_WAIT;
@@ -106,10 +122,10 @@ h1_step_idle(struct turn *turn)
         break; /* also when stopping: what has arrived is answered (F70) */
     case FILL_NOTHING:
         return conn->is_stopping && conn->requests > 0 && !turn->must_yield
-                ? leave(conn, H1_CLOSE_STOPPED)
+                ? h1_leave(conn, H1_CLOSE_STOPPED)
                 : STEP_WAIT;
     case FILL_END:
-        return leave(conn, H1_CLOSE_CLIENT);
+        return h1_leave(conn, H1_CLOSE_CLIENT);
     case FILL_BROKEN:
         return h1_gone(conn, H1_CLOSE_CLIENT_RESET);
     }
@@ -125,7 +141,7 @@ h1_step_idle(struct turn *turn)
                 WEIR_STR("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
                          "Content-Length: 0\r\nConnection: close\r\n\r\n"));
         conn->must_linger = true;
-        return leave(conn, H1_CLOSE_NO_MEMORY);
+        return h1_leave(conn, H1_CLOSE_NO_MEMORY);
     }
     conn->engine->figures.connections_active++;
     conn->request->peer = conn->peer;
@@ -162,10 +178,8 @@ h1_begin_exchange(struct h1_conn *conn)
     return STEP_AGAIN;
 }
 
-/* For a state that goes on with the client's next bytes alone: whether there are some; if not,
- * what the step answers. */
-static bool
-has_input(struct turn *turn, enum step_result *result)
+bool
+h1_has_input(struct turn *turn, enum step_result *result)
 {
     struct h1_conn *conn = turn->conn;
     switch (h1_fill(turn)) {
@@ -175,7 +189,7 @@ has_input(struct turn *turn, enum step_result *result)
         *result = STEP_WAIT;
         return false;
     case FILL_END:
-        *result = leave(conn, H1_CLOSE_CLIENT);
+        *result = h1_leave(conn, H1_CLOSE_CLIENT);
         return false;
     case FILL_BROKEN:
         break;
@@ -189,7 +203,7 @@ h1_step_head(struct turn *turn)
 {
     struct h1_conn *conn = turn->conn;
     enum step_result result;
-    if (!has_input(turn, &result)) {
+    if (!h1_has_input(turn, &result)) {
         return result;
     }
     struct weir_request *request = conn->request;
@@ -323,7 +337,7 @@ h1_step_discard(struct turn *turn)
 {
     struct h1_conn *conn = turn->conn;
     enum step_result result;
-    if (!has_input(turn, &result)) {
+    if (!h1_has_input(turn, &result)) {
         return result;
     }
     size_t len = turn->input.len < conn->body_left_bytes ? turn->input.len

@@ -37,6 +37,8 @@ struct request_transport {
     void (*wake)(struct weir_request *request);
     /* Sends a 1xx answer now; `lines` are whole field lines. 0 or a negative errno. */
     int (*interim)(struct weir_request *request, unsigned status, struct weir_str lines);
+    /* The address that its client has connected to; false when it is not known. NULL: never. */
+    bool (*local)(const struct weir_request *request, struct addr_ip *out);
 };
 
 /* Why a request ended: for logs and counters. */

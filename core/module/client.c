@@ -11,8 +11,8 @@
 #define ID_BYTES     26u
 #define ID_BYTES_MAX 128u
 
-static bool
-is_trusted(const struct site_trust *trust, const struct addr_ip *peer)
+bool
+client_is_trusted(const struct site_trust *trust, const struct addr_ip *peer)
 {
     int family = peer->family == AF_INET ? 4 : peer->family == AF_INET6 ? 6 : 0;
     for (size_t i = 0; family != 0 && i < trust->peers.count; i++) {
@@ -27,7 +27,7 @@ is_trusted(const struct site_trust *trust, const struct addr_ip *peer)
 bool
 client_peer_is_trusted(const struct site_trust *trust, const struct weir_request *request)
 {
-    return is_trusted(trust, &request->peer);
+    return client_is_trusted(trust, &request->peer);
 }
 
 /* for="[2001:db8::1]:4711" of one element of Forwarded (RFC 7239 section 4). */
@@ -80,7 +80,7 @@ client_find(const struct site_trust *trust, const struct weir_request *request,
         struct addr_ip *out)
 {
     *out = request->peer;
-    if (trust->peers.count == 0 || !is_trusted(trust, &request->peer)) {
+    if (trust->peers.count == 0 || !client_is_trusted(trust, &request->peer)) {
         return 0;
     }
     struct weir_str element = nth_from_right(&request->head, trust->header, trust->hops);
@@ -96,7 +96,7 @@ client_find(const struct site_trust *trust, const struct weir_request *request,
 bool
 client_may_ask(const struct site_trust *trust, const struct weir_request *request)
 {
-    return request->target.scheme != TARGET_HTTPS || is_trusted(trust, &request->peer);
+    return request->target.scheme != TARGET_HTTPS || client_is_trusted(trust, &request->peer);
 }
 
 /* Crockford's base 32, which has no I, L, O or U. */
@@ -122,7 +122,7 @@ client_request_id(const struct site_trust *trust, struct weir_request *request)
         return request->id;
     }
     struct weir_str sent = head_find(&request->head, FIELD_X_REQUEST_ID);
-    if (trust != NULL && is_acceptable(sent) && is_trusted(trust, &request->peer)) {
+    if (trust != NULL && is_acceptable(sent) && client_is_trusted(trust, &request->peer)) {
         request->id = sent;
         return sent;
     }

@@ -7,7 +7,7 @@
 #include "http/request.h"
 #include "module/site.h"
 
-/* The client of a request: the socket's peer, unless that is one of trust->peers; then the
+/* The client of a request: the peer, unless that is one of trust->peers; then the
  * address that stands trust->hops from the right in the trusted field (the leftmost, when there
  * are fewer), or the peer when the field is absent. The field is X-Forwarded-For or any other
  * list or single address, or Forwarded (RFC 7239), whose for= parameters count. Returns 0 and
@@ -18,6 +18,9 @@ WEIR_MUST_USE int client_find(const struct site_trust *trust,
 /* Whether whoever sent the request may speak for https resources over a connection without TLS:
  * a trusted gateway alone (RFC 9110 section 7.4). True for any other target. */
 bool client_may_ask(const struct site_trust *trust, const struct weir_request *request);
+
+/* Whether it is one of trust->peers. */
+bool client_is_trusted(const struct site_trust *trust, const struct addr_ip *peer);
 
 /* Whether the peer's word is taken about whom it speaks for. */
 bool client_peer_is_trusted(const struct site_trust *trust, const struct weir_request *request);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- *     opened() --> accept and open hooks in turn --all pass--> admitted
- *                     |            |
- *                     |            +--one drops, or fails--> dropped
- *                     +--an open hook waits--> HELD --connection_ripen()--> on with the hooks
+ *     opened() --> accept hooks in turn --all pass--> open hooks in turn --all pass--> admitted
+ *                     |                 |                |      |
+ *                     |   introduced() -+                |      +--one drops, or fails-->
+ * dropped |   (PROXY protocol)               |
+ *                     +--one drops--> dropped            +--one waits--> HELD
+ *                                                        |--connection_ripen()--> on with them
  *
  *     closed() --> the wait, if any, is aborted --> close hooks --> freed
  */
@@ -29,11 +31,11 @@ struct weir_connection {
     const struct connection_hooks *hooks; /* borrowed from the generation */
     const struct h1_settings *settings;   /* borrowed, likewise */
     uint64_t began_ns;
-    uint16_t peer_port;
-    uint8_t peer_len;
-    char peer[ADDR_TEXT_BYTES];
 
     /* Changes. */
+    uint16_t peer_port;
+    uint8_t peer_len;
+    char peer[ADDR_TEXT_BYTES];        /* whom it speaks for, once introduced() */
     const struct chain_entry *calling; /* the hook that runs; NULL: none */
     struct wait_slot *slot;            /* what an open hook waits in; NULL: none does */
     uint64_t held_ns;                  /* since when; monotonic */
@@ -107,12 +109,13 @@ log_fault(const struct weir_connection *connection, const struct chain_entry *en
             (int)connection->peer_len, connection->peer, what);
 }
 
-/* Asks hooks until one waits. `resumed` is what the one at hand has waited in; NULL: none. */
+/* Asks hooks up to those of the phase `last`, until one waits. `resumed` is what the one at
+ * hand has waited in; NULL: none. */
 static enum h1_admission
-ask(struct weir_connection *connection, struct wait_slot *resumed)
+ask(struct weir_connection *connection, enum weir_phase last, struct wait_slot *resumed)
 {
     const struct chain *chain = connection->hooks->chain;
-    for (; connection->at < chain->first[WEIR_ON_OPEN + 1]; connection->at++) {
+    for (; connection->at < chain->first[last + 1]; connection->at++) {
         const struct chain_entry *entry = &chain->entries[connection->at];
         enum weir_verdict verdict = enter(connection, entry, resumed);
         resumed = NULL;
@@ -144,13 +147,20 @@ on_task(struct loop_task *task)
 {
     struct weir_connection *connection = (struct weir_connection *)((char *)task -
             offsetof(struct weir_connection, task));
-    enum h1_admission admission = ask(connection, take_slot(connection));
+    enum h1_admission admission = ask(connection, WEIR_ON_OPEN, take_slot(connection));
     if (admission != H1_HELD) {
         h1_conn_admit(connection->conn, admission);
     }
 }
 
 /* ---- what the protocol calls ------------------------------------------------------------- */
+
+static void
+take_peer(struct weir_connection *connection, const struct addr_ip *peer)
+{
+    connection->peer_len = (uint8_t)addr_ip_format(peer, connection->peer);
+    connection->peer_port = peer->port;
+}
 
 static enum h1_admission
 opened(struct engine *engine, const struct h1_settings *settings, struct h1_conn *conn,
@@ -166,12 +176,20 @@ opened(struct engine *engine, const struct h1_settings *settings, struct h1_conn
     connection->hooks = settings->watch_context;
     connection->settings = settings;
     connection->began_ns = loop_now_ns(engine->loop);
-    connection->peer_len = (uint8_t)addr_ip_format(peer, connection->peer);
-    connection->peer_port = peer->port;
+    take_peer(connection, peer);
     connection->at = connection->hooks->chain->first[WEIR_ON_ACCEPT];
     connection->task.fn = on_task;
     *out = &connection->watched;
-    return ask(connection, NULL);
+    return ask(connection, settings->trusts_proxy != NULL ? WEIR_ON_ACCEPT : WEIR_ON_OPEN,
+            NULL);
+}
+
+static enum h1_admission
+introduced(struct h1_watched *watched, const struct addr_ip *peer)
+{
+    struct weir_connection *connection = (struct weir_connection *)watched;
+    take_peer(connection, peer);
+    return ask(connection, WEIR_ON_OPEN, NULL);
 }
 
 static void
@@ -196,7 +214,9 @@ closed(struct h1_watched *watched, enum h1_close reason, uint64_t requests, uint
     free(connection);
 }
 
-const struct h1_watch connection_watch = { .opened = opened, .closed = closed };
+const struct h1_watch connection_watch = { .opened = opened,
+    .introduced = introduced,
+    .closed = closed };
 
 /* ---- waiting ----------------------------------------------------------------------------- */
 

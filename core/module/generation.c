@@ -167,6 +167,15 @@ compile_server(struct generation *generation, const struct site_server *site,
     return r;
 }
 
+/* Whether a peer may say for whom it speaks (the PROXY protocol). A Unix socket's file says
+ * itself who may connect. */
+static bool
+trusts_proxy(const void *origin, const struct addr_ip *peer)
+{
+    const struct site_listener *site = ((const struct generation_listener *)origin)->site;
+    return peer->family == AF_UNIX || client_is_trusted(&site->settings.trust, peer);
+}
+
 /* A listener's hooks for connections, if it has any. */
 static int
 compile_listener(struct generation *generation, struct generation_listener *listener,
@@ -479,6 +488,7 @@ compile(const struct site *site, struct diagnostics *diagnostics, struct generat
         listener->settings.limits = site->listeners[i]->settings.limits;
         listener->settings.timeouts = site->listeners[i]->settings.timeouts;
         listener->settings.origin = listener;
+        listener->settings.trusts_proxy = site->listeners[i]->takes_proxy ? trusts_proxy : NULL;
     }
     r = compile_servers(generation, diagnostics);
     for (size_t i = 0; r == 0 && i < site->listeners_count; i++) {

@@ -150,6 +150,7 @@ struct site_listener {
     struct addr addr;
     mode_t mode;
     int backlog;
+    bool takes_proxy; /* its peers say for whom they speak (net/proxy_protocol.h) */
     const struct config_value *where; /* the listener, or the `listen` that gave the address */
     struct site_settings settings;
     struct site_uses uses; /* of the whole document and the listener: connection hooks */

@@ -135,6 +135,24 @@ read_mode(struct site_builder *builder, const struct config_value *where, struct
     }
 }
 
+/* Everybody would be turned away. */
+static void
+check_proxy(struct site_builder *builder, const struct config_value *where,
+        const struct site_listener *listener, const struct site_settings *settings)
+{
+    bool is_reached = listener->addr.len == 0 || listener->addr.sa.sa_family == AF_UNIX;
+    if (!listener->takes_proxy || is_reached || settings->trust.peers.count > 0) {
+        return;
+    }
+    struct diagnostic *d = config_key_mistake(builder->schema.diagnostics, DIAGNOSTIC_REQUIRED,
+            config_find_name(where, "proxy_protocol"),
+            "\"proxy_protocol\" needs \"trust\": { \"peers\": [...] }");
+    diagnostic_note(d, "only peers that are named there may say for whom they speak");
+    diagnostic_hint(d,
+            "name the networks of the proxies in front: \"trust\": { \"peers\": "
+            "[\"10.0.0.0/8\"] }");
+}
+
 static void
 build_listener(struct site_builder *builder, const struct config_member *member)
 {
@@ -160,6 +178,7 @@ build_listener(struct site_builder *builder, const struct config_member *member)
     listener->where = value;
     schema_fill(&builder->schema, &site_listener_options, value, value, &conf);
     listener->backlog = (int)conf.backlog;
+    listener->takes_proxy = conf.proxy_protocol;
     read_mode(builder, value, conf.mode, listener);
     *layer = builder->defaults;
     site_merge_settings(builder, value, SITE_SCOPE_LISTENER, true, false, &layer->settings);
@@ -183,6 +202,7 @@ build_listener(struct site_builder *builder, const struct config_member *member)
             site_read_address(builder, address, &listener->addr)) {
         (void)!enter_address(builder, gathering, address);
     }
+    check_proxy(builder, value, listener, &layer->settings);
 }
 
 void

@@ -203,7 +203,9 @@ static const struct weir_option listener[] = {
             .help = "Permissions of a Unix socket, octal"),
     WEIR_INT(struct listener_conf, backlog, .preset = "1024", .min = 1, .max = 65535,
             .help = "Connections that may wait to be accepted"),
-    LATER("proxy_protocol", "a later version reads the PROXY protocol"),
+    WEIR_BOOL(struct listener_conf, proxy_protocol, .preset = "false",
+            .help = "Connections begin with a header of the PROXY protocol, which trust.peers "
+                    "alone may send; others are closed"),
     ANY("trust", "Whom to believe about the client's address"),
     ANY("use", "Hooks around every request that comes this way"),
     ANY("limits", "Limits of size and number"),

@@ -24,6 +24,7 @@ struct limits_conf {
 struct listener_conf {
     struct weir_str mode;
     int64_t backlog;
+    bool proxy_protocol;
 };
 
 /* One of `upstreams` as the file has it. */

@@ -39,6 +39,7 @@ struct stream_ops {
     ssize_t (*send_file)(struct stream *stream, int fd, uint64_t offset, size_t bytes);
     int (*error)(struct stream *stream);
     int (*shutdown)(struct stream *stream);
+    int (*local)(struct stream *stream, struct addr *out);
     void (*close)(struct stream *stream, bool reset);
 };
 
@@ -79,6 +80,13 @@ WEIR_MUST_USE static inline int
 stream_error(struct stream *stream)
 {
     return stream->ops->error(stream);
+}
+
+/* The address of our end. Returns 0 or a negative errno. */
+WEIR_MUST_USE static inline int
+stream_local(struct stream *stream, struct addr *out)
+{
+    return stream->ops->local(stream, out);
 }
 
 /* Sends our end after what was written; reading goes on. Returns 0 or a negative errno. */

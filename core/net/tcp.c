@@ -14,6 +14,7 @@
 
 #include "base/assert.h"
 #include "event/loop.h"
+#include "net/listener.h"
 
 struct tcp_stream {
     struct stream stream;
@@ -91,6 +92,13 @@ tcp_shutdown(struct stream *stream)
     return shutdown(tcp->fd, SHUT_WR) == -1 ? -errno : 0;
 }
 
+static int
+tcp_local(struct stream *stream, struct addr *out)
+{
+    struct tcp_stream *tcp = (struct tcp_stream *)stream;
+    return listener_bound_addr(tcp->fd, out);
+}
+
 static void
 tcp_close(struct stream *stream, bool reset)
 {
@@ -112,6 +120,7 @@ static const struct stream_ops tcp_ops = {
     .send_file = tcp_send_file,
     .error = tcp_error,
     .shutdown = tcp_shutdown,
+    .local = tcp_local,
     .close = tcp_close,
 };
 

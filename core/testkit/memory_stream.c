@@ -148,12 +148,24 @@ memory_close(struct stream *stream, bool reset)
     loop_undefer(memory->loop, &memory->task);
 }
 
+static int
+memory_local(struct stream *stream, struct addr *out)
+{
+    const struct memory_stream *memory = (const struct memory_stream *)stream;
+    if (memory->local.len == 0) {
+        return -ENOTSUP;
+    }
+    *out = memory->local;
+    return 0;
+}
+
 static const struct stream_ops memory_ops = {
     .read = memory_read,
     .write = memory_write,
     .send_file = memory_send_file,
     .error = memory_error,
     .shutdown = memory_shutdown,
+    .local = memory_local,
     .close = memory_close,
 };
 

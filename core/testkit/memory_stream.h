@@ -24,6 +24,7 @@ struct memory_stream {
     bool was_blocked;             /* a write was refused */
     bool is_shut_down, is_closed; /* what the server did */
     bool was_reset;
+    struct addr local;      /* what stream_local() answers; .len 0: that it is not known */
     unsigned reads, writes; /* calls that moved bytes */
 };
 

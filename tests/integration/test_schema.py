@@ -81,6 +81,7 @@ EXCEPTIONS = [
     ("E0204", r"is not declared", "a handler needs an entry of \"modules\""),
     ("E0209", r"no listener is named", "a name needs an entry of \"listeners\""),
     ("E0209", r'is not one of "upstreams"', "a name needs an entry of \"upstreams\""),
+    ("E0302", r'"proxy_protocol" needs "trust"', "\"defaults\" may say whom to trust"),
     ("E0302", r'"file" is missing', "another layer may give a hook's option, or none"),
     ("E0303", r'"max" \(.*\) is less than "min"|"[1-5][0-9x]+-[1-5][0-9x]+" is no status', "two numbers are compared"),
     ("E0308", r"bits set beyond its prefix", "bits are compared"),

@@ -56,7 +56,8 @@ NOW = [
     *(document(server={"trust": {key: value}}) for key, value in [
         ("peers", ["10.0.0.0/8"]), ("header", "x-forwarded-for"), ("hops", 1)]),
     document(listeners={"a": {"address": ":8081", "mode": "0660", "backlog": 5, "trust": {}, "use": [], "limits": {},
-                              "timeouts": {}}}),
+                              "timeouts": {}, "proxy_protocol": False}}),
+    document(listeners={"a": {"address": ":8081", "proxy_protocol": True, "trust": {"peers": ["10.0.0.0/8"]}}}),
     document(server={"name": "x", "host": "a.example", "limits": {}, "timeouts": {}, "use": []}),
     document(route={"name": "x", "match": "/", "internal": True, "use": [], "routes": [], "limits": {}, "timeouts": {}}),
     document(modules=[*HERE[1:], {"name": "static", "options": {}, "defaults": {}, "path": None, "sha256": None}]),
@@ -90,8 +91,6 @@ NOW = [
 # document, code, pointer of the object that holds the key, the key's name.
 LATER = [
     (document(modules=[*HERE[:-1], {"name": "accel", "on_crash": "disable"}]), "E0501", "/modules/8", "on_crash"),
-    (document(listeners={"a": {"address": ":8081", "proxy_protocol": True}}), "E0501", "/listeners/a",
-     "proxy_protocol"),
     (document(server={"tls": {"certificate": "a", "key": "b", "client_ca": "c", "min_version": "1.2"}}), "E0501",
      "/servers/0", "tls"),
     (document(server={"tls": [{"certificate": "a", "key": "b"}]}), "E0501", "/servers/0", "tls"),

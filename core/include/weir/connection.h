@@ -27,7 +27,9 @@
 
 WEIR_BEGIN_DECLS
 
-/* The address at the other end, without port; empty over a Unix socket. */
+/* The address at the other end, without port; empty over a Unix socket. Where the listener
+ * takes the PROXY protocol this is the proxy in front until the open hooks run, and from then
+ * on whom it speaks for: the text of before is not to be kept. */
 WEIR_API WEIR_LOOP struct weir_str weir_connection_peer(
         const struct weir_connection *connection);
 WEIR_API WEIR_LOOP unsigned weir_connection_peer_port(const struct weir_connection *connection);
@@ -42,8 +44,8 @@ WEIR_API WEIR_LOOP uint64_t weir_connection_duration_ns(
 
 /* For close hooks, 0 and empty before: requests that were begun, bytes that were read and
  * written, and why it ended: "client", "client_reset", "done", "refused", "idle", "slow_head",
- * "slow_body", "slow_reader", "slow_request", "broken_answer", "no_memory", "stopped" or
- * "dropped"; more words may be added. */
+ * "slow_body", "slow_reader", "slow_request", "broken_answer", "no_memory", "stopped",
+ * "dropped", "untrusted" or "bad_proxy_header"; more words may be added. */
 WEIR_API WEIR_LOOP uint64_t weir_connection_requests(const struct weir_connection *connection);
 WEIR_API WEIR_LOOP uint64_t weir_connection_received_bytes(
         const struct weir_connection *connection);
