@@ -274,6 +274,7 @@ weir_exchange_open(struct weir_request *request, const struct weir_exchange_ask 
     inner->group = group;
     inner->request = request;
     inner->on_news = on_news;
+    retry_settle(inner, &ask);
     r = exchange_fill(inner, request, &ask);
     if (r < 0) {
         return r;

@@ -117,6 +117,25 @@ static const struct weir_option upstream_eject[] = {
             .help = "Answers that count as failures: \"503\", \"5xx\", \"500-504\""),
 };
 
+static const struct weir_choice retry_reasons[] = {
+#define REASON(name, word) { (word), (int)WEIR_RETRY_##name },
+    RETRY_REASONS(REASON)
+#undef REASON
+};
+
+static const struct weir_option upstream_retry[] = {
+    WEIR_COUNT(struct upstream_retry_conf, times, .preset = "1", .zero = true,
+            .max = RETRY_TIMES_MAX, .help = "How often one request is sent again; 0: never"),
+    WEIR_LIST(struct upstream_retry_conf, on, .element = WEIR_TYPE_ENUM,
+            .preset = "connect,closed", .choices = WEIR_CHOICES(retry_reasons),
+            .help = "What is worth asking another target for; only what is safe to send twice "
+                    "is, and without a connection nothing was sent"),
+    WEIR_INT(struct upstream_retry_conf, budget, .preset = "20", .max = 100, .optional = true,
+            .help = "Percent of the requests that may be sent again; false: all"),
+    WEIR_RATE(struct upstream_retry_conf, floor, .preset = "10/s",
+            .help = "Of each worker, so many whatever their number is"),
+};
+
 static const struct weir_option upstream[] = {
     NEEDED("targets",
             "\"127.0.0.1:9000\", \"[::1]:9000\", \"unix:/path\", \"@name\", or an object; one or a "
@@ -135,8 +154,10 @@ static const struct weir_option upstream[] = {
     WEIR_OBJECT(struct upstream_conf, eject, struct eject_settings,
             .members = WEIR_OPTIONS(struct eject_settings, upstream_eject), .optional = true,
             .help = "When a target that fails is passed over; false: never"),
+    WEIR_OBJECT(struct upstream_conf, retry, struct upstream_retry_conf,
+            .members = WEIR_OPTIONS(struct upstream_retry_conf, upstream_retry),
+            .help = "When another target is asked, since one came to nothing"),
     LATER("health", "a later version checks targets by itself"),
-    LATER("retry", "a later version sends again what is safe to send again"),
     LATER("resolve", "a later version looks names up"),
     LATER("tls", "a later version speaks TLS to targets"),
 };
@@ -307,6 +328,8 @@ const struct weir_options site_upstream_timeouts_options =
         WEIR_OPTIONS(struct upstream_timeouts_conf, upstream_timeouts);
 const struct weir_options site_upstream_eject_options = WEIR_OPTIONS(struct eject_settings,
         upstream_eject);
+const struct weir_options site_upstream_retry_options = WEIR_OPTIONS(struct upstream_retry_conf,
+        upstream_retry);
 const struct weir_options site_target_options = WEIR_OPTIONS(struct target_conf, target);
 const struct weir_options site_log_options = WEIR_OPTIONS(struct site_log, log_top);
 const struct weir_options site_log_level_options = WEIR_OPTIONS(struct site_log, log_level);
@@ -327,6 +350,7 @@ const struct site_level site_levels[] = {
     { "upstream", &site_upstream_options },
     { "upstream_timeouts", &site_upstream_timeouts_options },
     { "upstream_eject", &site_upstream_eject_options },
+    { "upstream_retry", &site_upstream_retry_options },
     { "target", &site_target_options },
     { "log", &site_log_options },
     { "log_level", &site_log_level_options },

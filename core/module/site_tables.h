@@ -39,11 +39,20 @@ struct upstream_timeouts_conf {
     uint64_t connect_ns, send_ns, read_ns, queue_ns, keepalive_ns;
 };
 
+/* `retry`; the lists hold WEIR_RETRY_... */
+struct upstream_retry_conf {
+    uint64_t times;
+    struct weir_list on; /* int */
+    int64_t budget;      /* percent; -1: no bound */
+    struct weir_rate floor;
+};
+
 struct upstream_conf {
     int balance; /* enum site_balance */
     uint64_t keepalive, connections, queue_size;
     struct upstream_timeouts_conf timeouts;
     struct eject_settings eject;
+    struct upstream_retry_conf retry;
 };
 
 struct target_conf {
@@ -52,8 +61,9 @@ struct target_conf {
 
 extern const struct weir_options site_top_options, site_workers_options, site_pool_options,
         site_upstream_options, site_upstream_timeouts_options, site_upstream_eject_options,
-        site_target_options, site_log_options, site_log_level_options, site_control_options,
-        site_module_options, site_defaults_options, site_listener_options, site_server_options,
-        site_route_options, site_limits_options, site_timeouts_options, site_trust_options;
+        site_upstream_retry_options, site_target_options, site_log_options,
+        site_log_level_options, site_control_options, site_module_options,
+        site_defaults_options, site_listener_options, site_server_options, site_route_options,
+        site_limits_options, site_timeouts_options, site_trust_options;
 
 #endif

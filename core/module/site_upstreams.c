@@ -107,6 +107,23 @@ read_targets(struct site_builder *builder, const struct config_value *where,
     out->targets = targets;
 }
 
+static struct retry_settings
+retry_of(const struct upstream_retry_conf *conf)
+{
+    struct retry_settings settings = {
+        .times = conf->times < RETRY_TIMES_MAX ? (uint32_t)conf->times : RETRY_TIMES_MAX,
+        .percent = conf->budget,
+        .floor = conf->floor,
+    };
+    for (size_t i = 0; i < conf->on.count; i++) {
+        settings.on |= (uint32_t)WEIR_LIST_AT(int, &conf->on, i);
+    }
+    if (conf->floor.count == UINT64_MAX) { /* false: no bound */
+        settings.percent = -1;
+    }
+    return settings;
+}
+
 static void
 read_upstream(struct site_builder *builder, const struct config_member *member,
         struct upstream_settings *out)
@@ -131,6 +148,7 @@ read_upstream(struct site_builder *builder, const struct config_member *member,
         .queue_ns = conf.timeouts.queue_ns,
         .idle_ns = conf.timeouts.keepalive_ns,
         .eject = conf.eject,
+        .retry = retry_of(&conf.retry),
     };
     site_check_eject(builder, value, &out->eject);
     read_targets(builder, value, out);

@@ -44,6 +44,7 @@ static const struct {
     { "upstream", "balance", "{\"enum\":[\"round_robin\",null]}" },
     { "upstream", "timeouts", REF_OR_NULL("upstream_timeouts") },
     { "upstream", "eject", "{\"anyOf\":[" REF("upstream_eject") ",{\"enum\":[false,null]}]}" },
+    { "upstream", "retry", REF_OR_NULL("upstream_retry") },
     { "target", "address", REF("target_address") },
     { "control", "listen", REF_OR_NULL("control_address") },
     { "module", "name", REF("name") },

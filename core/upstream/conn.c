@@ -133,6 +133,9 @@ take_turn(struct upstream_conn *conn)
         upstream_conn_close(conn, false);
         exchange_over(exchange);
         return;
+    case EXCHANGE_PASSES_OVER:
+        exchange_pass_over(exchange);
+        return;
     case EXCHANGE_FAILS:
         exchange_conn_failed(exchange, error);
         return;

@@ -42,6 +42,8 @@ start_over(struct exchange *exchange)
 {
     exchange->sending = EXCHANGE_SENDS_HEAD;
     exchange->has_received = false;
+    exchange->fault = ANSWER_GOOD;
+    exchange->sent_before = exchange->conn->output.sent_bytes;
     exchange->reads_blocks = exchange->target->answers_large; /* as the last one began */
     answer_reader_init(&exchange->reader, &exchange->request->arena, exchange->is_to_head,
             &exchange->answer);
@@ -96,6 +98,14 @@ try_target(struct exchange *exchange)
     return false;
 }
 
+/* Without a connection nothing was asked of the target: the next may be. */
+static bool
+seeks_on(struct exchange *exchange)
+{
+    exchange->retry_reason = exchange->retry_on & WEIR_RETRY_CONNECT;
+    return exchange->retry_reason != 0;
+}
+
 static void
 seek(struct exchange *exchange)
 {
@@ -103,6 +113,11 @@ seek(struct exchange *exchange)
         struct upstream_target *target;
         switch (upstream_choose(exchange->group, &exchange->tried, &target)) {
         case UPSTREAM_CHOSEN:
+            if (exchange->retry_reason != 0) {
+                upstream_count_retry(exchange->target, exchange->retry_reason);
+                exchange->retries++;
+                exchange->retry_reason = 0;
+            }
             break;
         case UPSTREAM_ALL_BUSY:
             queue_up(exchange);
@@ -122,8 +137,8 @@ seek(struct exchange *exchange)
         if (try_target(exchange)) {
             return;
         }
-        if (exchange->connect_error == WEIR_EXCHANGE_EXHAUSTED) {
-            fail(exchange, WEIR_EXCHANGE_EXHAUSTED); /* another target would not help */
+        if (exchange->connect_error == WEIR_EXCHANGE_EXHAUSTED || !seeks_on(exchange)) {
+            fail(exchange, exchange->connect_error); /* another target would not help */
             return;
         }
     }
@@ -149,7 +164,8 @@ exchange_begin(struct exchange *exchange)
     slice_queue_init(&exchange->body);
     exchange->interim_end = &exchange->interim;
     exchange->connect_error = WEIR_EXCHANGE_UNREACHABLE;
-    exchange->can_replay_body = exchange->is_idempotent;
+    exchange->can_replay_body = true;
+    retry_budget_save(&exchange->group->retry_budget, &exchange->group->settings->retry);
     seek(exchange);
 }
 
@@ -166,18 +182,46 @@ exchange_connected(struct exchange *exchange)
     run(exchange);
 }
 
-/* Everything once more, on a connection that was never kept. The others that are are most
- * likely as stale. */
+bool
+exchange_has_sent_nothing(const struct exchange *exchange)
+{
+    const struct upstream_conn *conn = exchange->conn;
+    return conn != NULL && conn->output.sent_bytes == exchange->sent_before;
+}
+
+/* All of the body that was taken from the request goes once more. False without memory. */
+static bool
+rewind_body(struct exchange *exchange)
+{
+    struct slice_queue *rest = &exchange->unsent_body;
+    if (slice_queue_move(rest, &exchange->sent_body, rest->bytes) < 0) {
+        return false;
+    }
+    exchange->unsent_body = exchange->sent_body;
+    slice_queue_init(&exchange->sent_body);
+    return true;
+}
+
+/* Everything once more, to whoever is next. */
+static void
+start_again(struct exchange *exchange)
+{
+    if (rewind_body(exchange)) {
+        seek(exchange);
+    } else {
+        fail(exchange, WEIR_EXCHANGE_EXHAUSTED);
+    }
+}
+
+/* On a connection that was never kept. The others that are are most likely as stale. */
 static void
 replay(struct exchange *exchange)
 {
     exchange->was_replayed = true;
     upstream_count_replay(exchange->target);
-    exchange->unsent_body = exchange->sent_body;
-    slice_queue_init(&exchange->sent_body);
     exchange->tried = (struct upstream_tried){ .bits = { 0 } };
     upstream_close_kept(exchange->target);
-    seek(exchange);
+    start_again(exchange);
 }
 
 /* Whether it says something about the target that there was no answer. */
@@ -195,8 +239,10 @@ exchange_conn_failed(struct exchange *exchange, enum weir_exchange_error error)
     struct upstream_conn *conn = exchange->conn;
     bool was_connecting = exchange->state == EXCHANGE_CONNECTING;
     bool is_stale = conn->was_kept && !exchange->has_received && error == WEIR_EXCHANGE_CLOSED;
-    bool can_replay = is_stale && !exchange->was_replayed && exchange->is_idempotent &&
-            exchange->can_replay_body && exchange->unsent_body.bytes == 0;
+    bool can_replay = is_stale && !exchange->was_replayed && exchange->can_replay_body &&
+            (exchange->is_idempotent || exchange_has_sent_nothing(exchange));
+    bool can_retry = !was_connecting && !can_replay &&
+            retry_begin(exchange, retry_reason_of_error(error));
     exchange->conn = NULL;
     /* The exchange is no one's while the queue is served. */
     upstream_conn_close(conn, true);
@@ -205,15 +251,41 @@ exchange_conn_failed(struct exchange *exchange, enum weir_exchange_error error)
         if (error != WEIR_EXCHANGE_EXHAUSTED) {
             upstream_failed(exchange->target, upstream_result_word(error));
         }
-        seek(exchange);
+        if (seeks_on(exchange)) {
+            seek(exchange);
+        } else {
+            fail(exchange, error);
+        }
     } else if (can_replay) {
         replay(exchange);
     } else {
         if (is_targets_fault(error) && !exchange->has_head && !is_stale) {
             upstream_failed(exchange->target, upstream_result_word(error));
         }
-        fail(exchange, error);
+        if (can_retry) {
+            exchange->connect_error = error; /* should the others have gone meanwhile */
+            start_again(exchange);
+        } else {
+            fail(exchange, error);
+        }
     }
+}
+
+void
+exchange_pass_over(struct exchange *exchange)
+{
+    struct upstream_conn *conn = exchange->conn;
+    bool is_whole = exchange->sending == EXCHANGE_SENT && conn->output.unsent == NULL &&
+            exchange->is_complete && exchange->answer.keep_alive;
+    exchange->conn = NULL;
+    answer_body_fini(&exchange->body_reader);
+    exchange->has_body_reader = exchange->is_passed_over = exchange->is_complete = false;
+    if (is_whole) {
+        upstream_conn_keep(conn, exchange->answer.keep_alive_s);
+    } else {
+        upstream_conn_close(conn, true);
+    }
+    start_again(exchange);
 }
 
 /* ---- the end ----------------------------------------------------------------------------- */

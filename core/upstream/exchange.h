@@ -12,8 +12,9 @@
  * takes it, and the answer's body is read up to a mark, so that memory is bounded both ways.
  *
  * Replay: when a connection that was kept ends before a byte of the answer, everything is sent
- * once more on a new one, if the method is idempotent and what was sent of the body is still
- * there (up to EXCHANGE_REPLAY_BYTES).
+ * once more on a new one, if the method is idempotent, or nothing was sent, and what was of the
+ * body is still there (up to EXCHANGE_REPLAY_BYTES). What came to nothing otherwise may go on
+ * to another target: retry.h.
  *
  * Whoever made an exchange is told of news by on_news(), and asks then; on_news() must not end
  * the exchange. Thread: the loop's. */
@@ -75,6 +76,7 @@ struct exchange {
     bool has_body, is_chunked; /* the request's body goes along, in chunks */
     bool is_to_head;           /* the method is HEAD */
     bool is_idempotent;
+    uint32_t retry_on; /* WEIR_RETRY_..., or-ed */
 
     /* Changes. */
     enum exchange_state state;
@@ -86,6 +88,9 @@ struct exchange {
     struct upstream_tried tried;
     uint64_t began_ns;
     bool was_replayed;
+    uint32_t retries_left, retries; /* the latter were made */
+    uint32_t retry_reason;          /* why the next target is asked; 0: it is the first */
+    uint64_t sent_before;           /* on its connection, when that became its own */
     enum weir_exchange_error connect_error; /* what to say when no target is left */
     bool can_replay_body;                   /* all that was sent of it is in `sent_body` */
     bool has_received;                      /* a byte of an answer */
@@ -101,7 +106,8 @@ struct exchange {
     struct answer_reader reader;
     struct answer_head answer; /* has_head */
     bool has_head, has_body_reader;
-    bool is_complete; /* all of it has come */
+    bool is_complete;    /* all of it has come */
+    bool is_passed_over; /* another target is asked: nobody sees it */
     bool has_news;
     bool is_held;      /* nothing is read, since what was is not taken */
     bool reads_blocks; /* the last read was large: the next goes where its bytes can stay */
@@ -147,16 +153,24 @@ enum exchange_turn {
     EXCHANGE_GOES_ON,
     EXCHANGE_GIVES_BACK,  /* it is complete, and so is what was sent: the connection is kept */
     EXCHANGE_THROWS_AWAY, /* it is complete, but the connection has no other use */
+    EXCHANGE_PASSES_OVER, /* its answer: another target is asked */
     EXCHANGE_FAILS,       /* for *error */
 };
 
 /* Writes and reads what can be, in its connection's turn. Any but EXCHANGE_GOES_ON is to be
- * followed by exchange_over() or exchange_conn_failed(), when the turn is. */
+ * followed by exchange_over(), exchange_pass_over() or exchange_conn_failed(), when the turn
+ * is. */
 WEIR_MUST_USE enum exchange_turn exchange_turn(struct exchange *exchange, struct output *output,
         enum weir_exchange_error *error);
 
 /* The connection has been taken from it: it is complete. */
 void exchange_over(struct exchange *exchange);
+
+/* Gives its connection back, or closes it, and asks another target. */
+void exchange_pass_over(struct exchange *exchange);
+
+/* Not a byte of the request has left on the connection that it has. */
+bool exchange_has_sent_nothing(const struct exchange *exchange);
 
 /* Tells its owner, if there is anything to tell. */
 void exchange_tell(struct exchange *exchange);

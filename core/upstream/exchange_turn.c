@@ -35,15 +35,26 @@ engine_of(const struct exchange *exchange)
 static void
 remember(struct exchange *exchange, const struct slice *slice, uint64_t bytes)
 {
-    if (!exchange->can_replay_body || exchange->has_received) {
+    if (!exchange->can_replay_body) {
         return;
     }
     bool fits = exchange->sent_body.bytes + bytes <= EXCHANGE_REPLAY_BYTES;
-    if (!fits || !exchange->conn->was_kept ||
+    bool is_wanted = retry_may_come(exchange) ||
+            (exchange->conn->was_kept &&
+                    (exchange->is_idempotent || exchange_has_sent_nothing(exchange)));
+    if (!fits || !is_wanted ||
             slice_queue_push(&exchange->sent_body, slice_part(slice, 0, bytes)) < 0) {
         exchange->can_replay_body = false;
         slice_queue_fini(&exchange->sent_body);
     }
+}
+
+/* Nothing is sent again from here on. */
+static void
+forget(struct exchange *exchange)
+{
+    exchange->can_replay_body = false;
+    slice_queue_fini(&exchange->sent_body);
 }
 
 static void
@@ -203,11 +214,16 @@ take_head(struct exchange *exchange)
                 &exchange->answer);
         return ANSWER_GOOD;
     }
-    upstream_observe_head(exchange->target,
-            loop_now_ns(engine_of(exchange)->loop) - exchange->began_ns);
     upstream_answered(exchange->target, head->status);
+    exchange->is_passed_over = retry_begin(exchange, retry_reason_of_status(head->status));
     answer_body_init(&exchange->body_reader, head);
-    exchange->has_head = exchange->has_body_reader = exchange->has_news = true;
+    exchange->has_body_reader = true;
+    if (!exchange->is_passed_over) {
+        upstream_observe_head(exchange->target,
+                loop_now_ns(engine_of(exchange)->loop) - exchange->began_ns);
+        exchange->has_head = exchange->has_news = true;
+        forget(exchange);
+    }
     exchange->is_complete = exchange->body_reader.is_ended;
     return ANSWER_GOOD;
 }
@@ -216,6 +232,9 @@ take_head(struct exchange *exchange)
 static bool
 take_data(struct exchange *exchange, struct weir_str data, const struct slice *block)
 {
+    if (exchange->is_passed_over) {
+        return true;
+    }
     exchange->has_news = true;
     if (block == NULL || data.len < BLOCK_WORTH_BYTES) {
         return slice_queue_append(&exchange->body, data) == 0;
@@ -232,7 +251,7 @@ feed(struct exchange *exchange, struct weir_str input, const struct slice *block
     enum answer_fault fault = ANSWER_GOOD;
     struct weir_str data = weir_str_make(NULL, 0);
     while (fault == ANSWER_GOOD && input.len > 0 && !exchange->is_complete) {
-        if (!exchange->has_head) {
+        if (!exchange->has_body_reader) {
             if (answer_reader_feed(&exchange->reader, &input, &fault) == ANSWER_DONE) {
                 fault = take_head(exchange);
             }
@@ -283,6 +302,7 @@ enum reading {
     READ_COMPLETE,
     READ_SURPLUS, /* complete, and then some */
     READ_ENDED,   /* complete, since the connection is */
+    READ_PASSED_OVER,
     READ_FAILED,
 };
 
@@ -310,14 +330,20 @@ receive_answer(struct exchange *exchange, enum weir_exchange_error *error)
             return READ_FAILED;
         }
         if (!exchange->has_received) {
-            exchange->has_received = true; /* nothing is sent again from here on */
-            slice_queue_fini(&exchange->sent_body);
+            exchange->has_received = true;
+            if (!retry_may_come(exchange)) {
+                forget(exchange);
+            }
         }
         conn->received_ns = loop_now_ns(engine_of(exchange)->loop);
         bool is_surplus = false;
         exchange->fault = feed(exchange, input, block.hold == NULL ? NULL : &block,
                 &is_surplus);
         slice_drop(&block);
+        if (exchange->is_passed_over) {
+            exchange->is_complete &= !is_surplus && exchange->fault == ANSWER_GOOD;
+            return READ_PASSED_OVER;
+        }
         if (exchange->fault != ANSWER_GOOD) {
             *error = exchange->fault == ANSWER_OUT_OF_MEMORY   ? WEIR_EXCHANGE_EXHAUSTED
                     : exchange->fault == ANSWER_HEAD_TOO_LARGE ? WEIR_EXCHANGE_HEAD_TOO_LARGE
@@ -357,6 +383,8 @@ exchange_turn(struct exchange *exchange, struct output *output, enum weir_exchan
     case READ_SURPLUS:
     case READ_ENDED:
         return EXCHANGE_THROWS_AWAY;
+    case READ_PASSED_OVER:
+        return EXCHANGE_PASSES_OVER;
     case READ_FAILED:
         break;
     }

@@ -40,6 +40,8 @@ upstreams_new(struct engine *engine, const struct connector *connector,
         group->connections_max = share(settings[i].connections, loops);
         group->keepalive_max = share(settings[i].keepalive, loops);
         group->queue_max = share(settings[i].queue_size, loops);
+        retry_budget_init(&group->retry_budget, &settings[i].retry, loops,
+                loop_now_ns(engine->loop));
         for (size_t j = 0; j < targets; j++) {
             if (upstream_target_add(group, &settings[i].targets[j], NULL) < 0) {
                 upstreams_free(upstreams);
@@ -131,6 +133,19 @@ upstream_choose(struct upstream_group *group, struct upstream_tried *tried,
     upstream_asked(target);
     *out = target;
     return UPSTREAM_CHOSEN;
+}
+
+bool
+upstream_has_untried(const struct upstream_group *group, struct upstream_tried *tried)
+{
+    upstream_tried_refresh(tried, group);
+    for (size_t i = 0; i < group->target_count; i++) {
+        const struct upstream_target *target = group->targets[i];
+        if (!target->is_draining && !upstream_is_tried(tried, target)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- the queue --------------------------------------------------------------------------- */

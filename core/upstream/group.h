@@ -18,6 +18,7 @@
 #include "event/loop.h"
 #include "net/connect.h"
 #include "upstream/eject.h"
+#include "upstream/retry.h"
 #include "upstream/target.h"
 
 struct engine;
@@ -34,6 +35,7 @@ struct upstream_settings {
     uint64_t connect_ns, send_ns, read_ns, queue_ns;
     uint64_t idle_ns; /* a kept connection's */
     struct eject_settings eject;
+    struct retry_settings retry;
 };
 
 struct upstream_group {
@@ -43,6 +45,7 @@ struct upstream_group {
     uint64_t queued;
     metric_cell *queue_cell;                            /* NULL: none yet */
     uint64_t connections_max, keepalive_max, queue_max; /* this loop's share */
+    struct retry_budget retry_budget;
 
     /* Members come and go (target.h): look again after whatever may have called back. */
     struct upstream_target **targets; /* owned; each counted */
@@ -79,6 +82,9 @@ enum upstream_choice {
 /* The next target to ask, which counts as tried from now on. */
 WEIR_MUST_USE enum upstream_choice upstream_choose(struct upstream_group *group,
         struct upstream_tried *tried, struct upstream_target **out);
+
+/* There is another that could be asked, now or when it has a connection left. */
+bool upstream_has_untried(const struct upstream_group *group, struct upstream_tried *tried);
 
 /* Appends to the queue; false when it is full. Takes out of it. */
 WEIR_MUST_USE bool upstream_enqueue(struct upstream_group *group, struct exchange *exchange);

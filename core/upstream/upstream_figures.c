@@ -42,10 +42,10 @@ upstream_result_word(enum weir_exchange_error error)
     return "aborted";
 }
 
-/* The cells of a series about one target; `result` NULL: without that label. */
+/* The cells of a series about one target; `label` NULL: without one more. */
 static metric_cell *
 find(struct upstream_group *group, struct upstream_target *target, enum weir_metric_type type,
-        const char *name, const char *help, const char *result)
+        const char *name, const char *help, const char *label, const char *word)
 {
     char labels[METRIC_LABELS_BYTES];
     size_t len = 0;
@@ -56,8 +56,8 @@ find(struct upstream_group *group, struct upstream_target *target, enum weir_met
     metric_label(labels, &len, "upstream", group->settings->name);
     metric_label(labels, &len, "target",
             target == NULL ? weir_str_make("", 0) : target->settings.address);
-    if (result != NULL) {
-        metric_label(labels, &len, "result", weir_str_from(result));
+    if (label != NULL) {
+        metric_label(labels, &len, label, weir_str_from(word));
     }
     metric_cell *cells = metric_series(shard, type, name, help, weir_str_make(labels, len));
     return cells == NULL ? nowhere : cells;
@@ -70,7 +70,8 @@ upstream_count_result(struct upstream_group *group, struct upstream_target *targ
     metric_cell *cell = target == NULL ? NULL : target->figures.results[error];
     if (cell == NULL) {
         cell = find(group, target, WEIR_METRIC_COUNTER, "weir_upstream_exchanges_total",
-                "Exchanges with upstreams that are over, by how", upstream_result_word(error));
+                "Exchanges with upstreams that are over, by how", "result",
+                upstream_result_word(error));
     }
     if (target != NULL) {
         target->figures.results[error] = cell;
@@ -85,7 +86,7 @@ upstream_observe_head(struct upstream_target *target, uint64_t ns)
     if (figures->duration == NULL) {
         figures->duration = find(target->group, target, WEIR_METRIC_HISTOGRAM,
                 "weir_upstream_head_duration_seconds",
-                "Time from the beginning of an exchange to the head of its answer", NULL);
+                "Time from the beginning of an exchange to the head of its answer", NULL, NULL);
     }
     metric_observe_ns(WEIR_METRIC_HISTOGRAM, figures->duration, ns);
 }
@@ -97,7 +98,7 @@ upstream_count_opened(struct upstream_target *target)
     if (figures->opened == NULL) {
         figures->opened = find(target->group, target, WEIR_METRIC_COUNTER,
                 "weir_upstream_connections_opened_total",
-                "Connections to upstreams that were begun", NULL);
+                "Connections to upstreams that were begun", NULL, NULL);
     }
     metric_add(figures->opened, 1);
 }
@@ -109,9 +110,29 @@ upstream_count_replay(struct upstream_target *target)
     if (figures->replays == NULL) {
         figures->replays = find(target->group, target, WEIR_METRIC_COUNTER,
                 "weir_upstream_replays_total",
-                "Exchanges sent again, since a connection that was kept had ended", NULL);
+                "Exchanges sent again, since a connection that was kept had ended", NULL, NULL);
     }
     metric_add(figures->replays, 1);
+}
+
+/* Seldom enough to be looked up each time. */
+void
+upstream_count_retry(struct upstream_target *target, uint32_t reason)
+{
+    metric_add(find(target->group, target, WEIR_METRIC_COUNTER, "weir_upstream_retries_total",
+                       "Exchanges that went on to another target, by why", "reason",
+                       retry_reason_word(reason)),
+            1);
+}
+
+void
+upstream_count_retry_refused(struct upstream_group *group)
+{
+    metric_add(
+            find(group, NULL, WEIR_METRIC_COUNTER, "weir_upstream_retries_refused_total",
+                    "Exchanges that would have gone on to another target, but for the budget",
+                    NULL, NULL),
+            1);
 }
 
 void
@@ -121,7 +142,8 @@ upstream_count_ejection(struct upstream_target *target)
     if (figures->ejections == NULL) {
         figures->ejections = find(target->group, target, WEIR_METRIC_COUNTER,
                 "weir_upstream_ejections_total",
-                "Times that an event loop passed a target over, since it kept failing", NULL);
+                "Times that an event loop passed a target over, since it kept failing", NULL,
+                NULL);
     }
     metric_add(figures->ejections, 1);
 }
@@ -133,10 +155,10 @@ upstream_show_connections(struct upstream_target *target)
     if (figures->open == NULL) {
         figures->open = find(target->group, target, WEIR_METRIC_GAUGE,
                 "weir_upstream_connections",
-                "Open connections to upstreams, idle ones included", NULL);
+                "Open connections to upstreams, idle ones included", NULL, NULL);
         figures->idle = find(target->group, target, WEIR_METRIC_GAUGE,
                 "weir_upstream_connections_idle", "Connections to upstreams kept for the next",
-                NULL);
+                NULL, NULL);
     }
     metric_set(figures->open, target->open_count);
     metric_set(figures->idle, target->idle_count);
@@ -147,7 +169,7 @@ upstream_show_queue(struct upstream_group *group)
 {
     if (group->queue_cell == NULL) {
         group->queue_cell = find(group, NULL, WEIR_METRIC_GAUGE, "weir_upstream_queued",
-                "Requests that wait for a connection to an upstream", NULL);
+                "Requests that wait for a connection to an upstream", NULL, NULL);
     }
     metric_set(group->queue_cell, group->queued);
 }

@@ -37,6 +37,11 @@ void upstream_count_replay(struct upstream_target *target);
 void upstream_count_ejection(struct upstream_target *target);
 void upstream_show_connections(struct upstream_target *target);
 
+/* Another target is asked since this one came to nothing, for one of WEIR_RETRY_...; and that
+ * was not done, since the budget was spent. */
+void upstream_count_retry(struct upstream_target *target, uint32_t reason);
+void upstream_count_retry_refused(struct upstream_group *group);
+
 /* How many wait has changed. */
 void upstream_show_queue(struct upstream_group *group);
 

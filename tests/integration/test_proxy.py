@@ -747,7 +747,6 @@ def test_large_bodies_flow_in_bounded_memory(weir, raw):
     ({"targets": "localhost:80"}, "a target that is a name is not in this build"),
     ({"targets": ":80"}, "can be listened at, but not connected to"),
     ({"targets": "127.0.0.1:80", "health": {}}, "\"health\" is not in this build"),
-    ({"targets": "127.0.0.1:80", "retry": {}}, "\"retry\" is not in this build"),
     ({"targets": "127.0.0.1:80", "tls": {}}, "\"tls\" is not in this build"),
     ({"targets": "127.0.0.1:80", "balance": "hash"}, "is not in this build"),
     ({"targets": {"address": "127.0.0.1:80", "backup": True}}, "\"backup\" is not in this build"),

@@ -208,6 +208,8 @@ def named(schema):
                     for key in defs["upstream_timeouts"]["properties"])
         yield from (("upstreams", {"targets": "127.0.0.1:1", "eject": {key: value}})
                     for key in defs["upstream_eject"]["properties"])
+        yield from (("upstreams", {"targets": "127.0.0.1:1", "retry": {key: value}})
+                    for key in defs["upstream_retry"]["properties"])
     yield from (("upstreams", {"targets": text}) for text in TEXTS)
     for number, text in enumerate(TEXTS):
         yield "listeners", {"address": text}

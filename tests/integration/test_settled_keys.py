@@ -79,7 +79,8 @@ NOW = [
     document(upstreams={"shop": {
         "targets": ["127.0.0.1:8000", {"address": "127.0.0.1:8001", "weight": 2}], "balance": "round_robin", "keepalive": 5,
         "timeouts": {"connect": "1s", "send": "1s", "read": "1s", "queue": "1s"},
-        "eject": {"failures": 3, "within": "10s", "for": "10s", "for_max": "5m", "max_percent": 50, "status": ["503"]}}}),
+        "eject": {"failures": 3, "within": "10s", "for": "10s", "for_max": "5m", "max_percent": 50, "status": ["503"]},
+        "retry": {"times": 2, "on": ["connect"], "budget": 10}}}),
     *(document([*HERE, "proxy"], upstreams={"shop": {"targets": "127.0.0.1:8000"}},
                route={"handle": {"proxy": {"to": "shop", **options}}}) for options in [{}, {"path": "/x"}]),
     use("accel", to="/in/*", headers=["X-Accel-Redirect"]),
@@ -97,8 +98,7 @@ LATER = [
     *((document(upstreams={"shop": {"targets": "127.0.0.1:8000", name: value}}), "E0501", "/upstreams/shop", name)
       for name, value in [
           ("balance", "least_connections"), ("resolve", "10s"), ("tls", {}),
-          ("health", {"path": "/", "host": "a", "expect": "2xx", "every": "5s", "timeout": "1s", "rise": 1, "fall": 3}),
-          ("retry", {"times": 2, "on": ["connect"], "budget": "10/s"})]),
+          ("health", {"path": "/", "host": "a", "expect": "2xx", "every": "5s", "timeout": "1s", "rise": 1, "fall": 3})]),
     (document(upstreams={"shop": {"targets": [{"address": "127.0.0.1:8001", "backup": True}]}}), "E0501",
      "/upstreams/shop/targets/0", "backup"),
     *((document(route={"handle": {"respond": "{%s}" % name}}), "E0501", "/servers/0/routes/0/handle/respond", name)

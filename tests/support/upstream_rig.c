@@ -85,6 +85,9 @@ on_task(struct loop_task *task)
         return;
     }
     rig->answered++;
+    if (rig->on_request != NULL) {
+        rig->on_request(rig);
+    }
     conn->left = weir_str_from(rig->answer);
     say_more(conn);
 }
@@ -127,7 +130,6 @@ static int
 rig_connect(const struct connector *connector, struct loop *loop, const struct addr *addr,
         void *memory, stream_event_fn *on_event, void *owner, struct stream **out)
 {
-    (void)addr;
     (void)memory;
     struct upstream_rig *rig = (struct upstream_rig *)(uintptr_t)connector;
     struct upstream_rig_conn *conn = rig->conns;
@@ -151,6 +153,9 @@ rig_connect(const struct connector *connector, struct loop *loop, const struct a
     conn->rig = rig;
     conn->task.fn = on_task;
     conn->is_used = true;
+    if (rig->connected < UPSTREAM_RIG_CONNS) {
+        rig->ports[rig->connected] = addr_port(addr);
+    }
     rig->connected++;
     reserve(&conn->memory.incoming);
     reserve(&conn->memory.received);

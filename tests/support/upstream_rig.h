@@ -30,8 +30,11 @@ struct upstream_rig {
     bool resets;
     bool refuses_reuse; /* ends without an answer when asked a second time */
     int error;          /* not 0: what connect says */
+    /* Before each request is answered: may change all of the above. NULL: nothing. */
+    void (*on_request)(struct upstream_rig *rig);
     unsigned connected, answered;
-    char asked[4096]; /* the last request */
+    uint16_t ports[UPSTREAM_RIG_CONNS]; /* of the first connections, in order */
+    char asked[4096];                   /* the last request */
     struct upstream_rig_conn conns[UPSTREAM_RIG_CONNS];
 };
 

@@ -27,9 +27,10 @@
  * upstream takes it, and may go on while the answer is read.
  *
  * A connection that was kept and proves to be closed before anything of the answer came is
- * replaced once, without the module's knowing, when the method is idempotent and all of the
- * body that was sent is still there. Where no connection comes about, the next target is
- * asked. Nothing else is sent twice.
+ * replaced once, without the module's knowing, when the method is idempotent, or nothing was
+ * sent, and all of the body that was is still there. Where no connection comes about, the next
+ * target is asked. Beyond that the upstream's `retry` says what is sent to another target, on
+ * the same conditions, and only before anything of an answer was given to the module.
  *
  * All functions: on the request's loop, from within a hook of it. Grows until 1.0. */
 #ifndef WEIR_EXCHANGE_H
@@ -58,6 +59,21 @@ struct weir_exchange;
 /* Interim answers (1xx, but for 100) go on to an HTTP/1.1 client as they come. */
 #define WEIR_EXCHANGE_RELAY_INTERIM UINT32_C(4)
 
+/* weir_exchange_ask.retry_on: why another target is asked. No connection came about;
+ * timeouts.send or timeouts.read, before the answer's head; the connection ended before it; it
+ * was not HTTP, or too large; an answer of that status. */
+#define WEIR_RETRY_CONNECT    UINT32_C(1)
+#define WEIR_RETRY_TIMEOUT    UINT32_C(2)
+#define WEIR_RETRY_CLOSED     UINT32_C(4)
+#define WEIR_RETRY_BAD_ANSWER UINT32_C(8)
+#define WEIR_RETRY_429        UINT32_C(16)
+#define WEIR_RETRY_500        UINT32_C(32)
+#define WEIR_RETRY_502        UINT32_C(64)
+#define WEIR_RETRY_503        UINT32_C(128)
+#define WEIR_RETRY_504        UINT32_C(256)
+/* For none of them: only one target is asked. */
+#define WEIR_RETRY_NEVER UINT32_C(0x80000000)
+
 /* What is asked; all of it is copied. */
 struct weir_exchange_ask {
     uint32_t bytes;           /* sizeof(struct weir_exchange_ask) */
@@ -72,6 +88,10 @@ struct weir_exchange_ask {
      * taken away by what Connection names. */
     const struct weir_ask_field *fields;
     uint32_t field_count;
+
+    /* Of the upstream's `retry`, only these reasons (WEIR_RETRY_..., or-ed), and no more often;
+     * 0: all that it lists, as often as it says. */
+    uint32_t retry_on, retry_times;
 };
 
 /* What became of an exchange. More may be added. */

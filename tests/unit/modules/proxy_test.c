@@ -383,9 +383,11 @@ END_TEST
 START_TEST(asks_each_target_once)
 {
     static const struct testbed_settings two = {
-        .config = "{ \"modules\": [\"proxy\"], \"upstreams\": { \"app\": { \"targets\": "
-                  "[\"127.0.0.1:9\", \"127.0.0.1:10\"] } }, \"servers\": [{ \"listen\": "
-                  "\"127.0.0.1:1\", \"routes\": [{ \"handle\": { \"proxy\": \"app\" } }] }] }",
+        .config =
+                "{ \"modules\": [\"proxy\"], \"upstreams\": { \"app\": { \"targets\": "
+                "[\"127.0.0.1:9\", \"127.0.0.1:10\"], \"retry\": { \"on\": [\"connect\"] } } }, "
+                "\"servers\": [{ \"listen\": "
+                "\"127.0.0.1:1\", \"routes\": [{ \"handle\": { \"proxy\": \"app\" } }] }] }",
         .modules = modules,
         .modules_count = 1,
     };
