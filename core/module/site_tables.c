@@ -136,6 +136,12 @@ static const struct weir_option upstream_retry[] = {
             .help = "Of each worker, so many whatever their number is"),
 };
 
+static const struct weir_choice proxy_versions[] = {
+    { "none", PROXY_NONE },
+    { "v1", PROXY_V1 },
+    { "v2", PROXY_V2 },
+};
+
 static const struct weir_option upstream[] = {
     NEEDED("targets",
             "\"127.0.0.1:9000\", \"[::1]:9000\", \"unix:/path\", \"@name\", or an object; one or a "
@@ -157,6 +163,10 @@ static const struct weir_option upstream[] = {
     WEIR_OBJECT(struct upstream_conf, retry, struct upstream_retry_conf,
             .members = WEIR_OPTIONS(struct upstream_retry_conf, upstream_retry),
             .help = "When another target is asked, since one came to nothing"),
+    WEIR_ENUM(struct upstream_conf, proxy_protocol, .preset = "none",
+            .choices = WEIR_CHOICES(proxy_versions),
+            .help = "Header of the PROXY protocol that each connection begins with and that "
+                    "names the client; none is kept for another then"),
     LATER("health", "a later version checks targets by itself"),
     LATER("resolve", "a later version looks names up"),
     LATER("tls", "a later version speaks TLS to targets"),

@@ -50,6 +50,7 @@ struct upstream_retry_conf {
 struct upstream_conf {
     int balance; /* enum site_balance */
     uint64_t keepalive, connections, queue_size;
+    int proxy_protocol; /* enum proxy_version */
     struct upstream_timeouts_conf timeouts;
     struct eject_settings eject;
     struct upstream_retry_conf retry;

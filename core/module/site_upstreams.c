@@ -147,6 +147,7 @@ read_upstream(struct site_builder *builder, const struct config_member *member,
         .read_ns = conf.timeouts.read_ns,
         .queue_ns = conf.timeouts.queue_ns,
         .idle_ns = conf.timeouts.keepalive_ns,
+        .proxy = (enum proxy_version)conf.proxy_protocol,
         .eject = conf.eject,
         .retry = retry_of(&conf.retry),
     };

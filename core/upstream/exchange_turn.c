@@ -13,6 +13,7 @@
 #include "http/output.h"
 #include "upstream/conn.h"
 #include "upstream/exchange.h"
+#include "upstream/introduce.h"
 
 /* Portions of a request's body, each a chunk where it goes in chunks. */
 #define PORTION_BYTES 65536u
@@ -130,11 +131,24 @@ send_body(struct exchange *exchange, struct output *output, bool *is_broken)
     return false;
 }
 
+/* First on a connection, which is never another client's. */
+static void
+send_introduction(const struct exchange *exchange, struct output *output)
+{
+    enum proxy_version version = exchange->group->settings->proxy;
+    if (version != PROXY_NONE) {
+        char header[PROXY_HEADER_BYTES_MAX];
+        size_t len = upstream_introduce(version, exchange->request, header);
+        output_bytes(output, weir_str_make(header, len));
+    }
+}
+
 /* As much as the socket takes. False when the request cannot be finished. */
 static bool
 send_request(struct exchange *exchange, struct output *output)
 {
     if (exchange->sending == EXCHANGE_SENDS_HEAD) {
+        send_introduction(exchange, output);
         output_slice(output, slice_part(&exchange->head, 0, exchange->head.len));
         exchange->sending = exchange->has_body ? EXCHANGE_SENDS_BODY : EXCHANGE_SENT;
     } else {

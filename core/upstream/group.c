@@ -38,7 +38,9 @@ upstreams_new(struct engine *engine, const struct connector *connector,
         group->all = upstreams;
         group->queue_end = &group->queue;
         group->connections_max = share(settings[i].connections, loops);
-        group->keepalive_max = share(settings[i].keepalive, loops);
+        group->keepalive_max = settings[i].proxy != PROXY_NONE
+                ? 0 /* each is its client's */
+                : share(settings[i].keepalive, loops);
         group->queue_max = share(settings[i].queue_size, loops);
         retry_budget_init(&group->retry_budget, &settings[i].retry, loops,
                 loop_now_ns(engine->loop));

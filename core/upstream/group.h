@@ -17,6 +17,7 @@
 
 #include "event/loop.h"
 #include "net/connect.h"
+#include "net/proxy_protocol.h"
 #include "upstream/eject.h"
 #include "upstream/retry.h"
 #include "upstream/target.h"
@@ -33,7 +34,8 @@ struct upstream_settings {
     uint64_t connections; /* at most so many to each target; UINT64_MAX: no limit */
     uint64_t queue_size;  /* exchanges that may wait for one */
     uint64_t connect_ns, send_ns, read_ns, queue_ns;
-    uint64_t idle_ns; /* a kept connection's */
+    uint64_t idle_ns;         /* a kept connection's */
+    enum proxy_version proxy; /* what a connection begins with; with any, none is kept */
     struct eject_settings eject;
     struct retry_settings retry;
 };

@@ -2,6 +2,7 @@
 """The PROXY protocol: taken from proxies in front (F69) and told to upstreams (F134), from and to the test's own
 ends, HAProxy and nginx."""
 
+import ipaddress
 import json
 import socket
 
@@ -11,6 +12,7 @@ from weir_figures import Scrape
 from weir_process import eventually
 from weir_raw import CLOSED, RESET
 from weir_site import get, route, server
+from weir_upstream import Upstream, always, answer
 
 LOOPBACK = {"peers": ["127.0.0.1"]}
 SEEN = "{peer.ip} {client.ip}"
@@ -219,3 +221,127 @@ def test_haproxy_finds_us_well(weir, tmp_path):
                 client.sendall(b"GET /haproxy?stats;csv HTTP/1.0\r\n\r\n")
                 return b"L7OK" in b"".join(iter(lambda: client.recv(65536), b""))
         assert eventually(is_up)
+
+
+# ---- out -----------------------------------------------------------------------------------------
+
+
+def proxying(targets, version, listener="127.0.0.1:0", trust=None, **upstream):
+    return {"modules": ["proxy"],
+            "upstreams": {"app": {"targets": targets, "proxy_protocol": version, **upstream}},
+            "servers": [server({"handle": {"proxy": "app"}}, listen=listener, **({"trust": trust} if trust else {}))]}
+
+
+class Introduced:
+    """A script for weir_upstream.Upstream whose connections begin with a header; `seen` has one for each."""
+
+    def __init__(self):
+        self.seen = []
+
+    def greet(self, peer):
+        self.seen.append(header.read(peer))
+
+
+@pytest.mark.parametrize("version, number", [("v1", 1), ("v2", 2)])
+def test_each_connection_begins_with_whom_it_is_for(weir, raw, version, number):
+    introduced = Introduced()
+    with Upstream(always(answer(b"hi")), greet=introduced.greet) as app:
+        running = weir(proxying(app.address, version))
+        with raw(running) as client:
+            for _ in range(2):
+                assert client.send(get()).read().body == b"hi"
+            here, there = client.socket.getsockname(), client.socket.getpeername()
+    assert introduced.seen == [(number, *here, *there)] * 2  # one connection for each: none is kept
+    assert app.connections == 2
+
+
+def test_a_connection_is_never_another_clients(weir, raw):
+    """Also where `keepalive` says that some are kept."""
+    introduced = Introduced()
+    with Upstream(always(answer(b"hi")), greet=introduced.greet) as app:
+        running = weir(proxying(app.address, "v2", keepalive=64))
+        ports = []
+        for _ in range(3):
+            with raw(running) as client:
+                client.send(get()).read()
+                ports.append(client.socket.getsockname()[1])
+    assert [seen[2] for seen in introduced.seen] == ports
+
+
+def test_an_upload_follows_the_header(weir, raw):
+    introduced = Introduced()
+    body = b"x" * 300000
+    with Upstream(always(answer(b"hi")), greet=introduced.greet) as app:
+        running = weir(proxying(app.address, "v1"))
+        with raw(running) as client:
+            sent = get("/", method="POST", fields=f"Content-Length: {len(body)}\r\n", body=body)
+            assert client.send(sent).read().body == b"hi"
+    assert app.requests[0].body == body
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_the_client_is_whom_a_trusted_peer_names(weir, raw, version):
+    introduced = Introduced()
+    with Upstream(always(answer()), greet=introduced.greet) as app:
+        running = weir(proxying(app.address, version, trust=LOOPBACK))
+        for said in ("198.51.100.7", "2001:db8::7"):
+            with raw(running) as client:
+                client.send(get(fields=f"X-Forwarded-For: {said}\r\n")).read()
+                port = client.socket.getpeername()[1]
+    assert [seen[1:] for seen in introduced.seen] == [
+        ("198.51.100.7", 0, "127.0.0.1", port), ("2001:db8::7", 0, str(ipaddress.ip_address("::ffff:127.0.0.1")), port)]
+
+
+def test_of_a_client_on_a_unix_socket_nothing_is_known(weir, raw, tmp_path):
+    introduced = Introduced()
+    path = f"unix:{tmp_path}/web.sock"
+    with Upstream(always(answer(b"hi")), greet=introduced.greet) as app:
+        document = proxying(app.address, "v1", listener=path)
+        document["upstreams"]["other"] = {"targets": app.address, "proxy_protocol": "v2"}
+        document["servers"][0]["routes"].insert(0, {"match": "/2", "handle": {"proxy": "other"}})
+        weir(document)
+        for target in ("/1", "/2"):
+            with raw(path) as client:
+                assert client.send(get(target)).read().body == b"hi"
+    assert introduced.seen == [(1, None, None, None, None), (2, None, None, None, None)]
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("source, destination", [("198.51.100.7", "203.0.113.1"), ("2001:db8::7", "2001:db8::1")])
+def test_one_weir_behind_another_sees_the_first_ones_client(weir, raw, version, source, destination):
+    """And the last what the first was told: both ends."""
+    introduced = Introduced()
+    with Upstream(always(answer(b"hi")), greet=introduced.greet) as app:
+        chain = [app.address]
+        for _ in range(2):
+            document = proxying(chain[-1], version, listener="web")
+            document["listeners"] = {"web": {"address": "127.0.0.1:0", "proxy_protocol": True, "trust": LOOPBACK}}
+            chain.append(weir(document).address)
+        with raw(chain[-1]) as client:
+            assert client.send(header.line(source, destination) + get()).read().body == b"hi"
+    assert introduced.seen == [(int(version[1]), source, 4711, destination, 443)]
+    assert app.requests[0].field("x-forwarded-for") == source
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_haproxy_takes_it(weir, raw, tmp_path, version):
+    with header.haproxy(tmp_path, "frontend in\n  mode http\n  bind unix@{socket} accept-proxy\n"
+                        "  http-request return status 200 content-type text/plain"
+                        " lf-string \"%[src] %[src_port] %[dst] %[dst_port]\"") as back:
+        running = weir(proxying(back.address, version))
+        with raw(running) as client:
+            got = client.send(get()).read()
+            here, there = client.socket.getsockname(), client.socket.getpeername()
+            assert (got.status, got.body.decode()) == (200, " ".join(map(str, here + there)))
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_nginx_takes_it(weir, raw, tmp_path, version):
+    with header.nginx(tmp_path, "listen unix:{socket} proxy_protocol; location / { return 200 "
+                      "\"$proxy_protocol_addr $proxy_protocol_port $proxy_protocol_server_addr "
+                      "$proxy_protocol_server_port\"; }") as back:
+        running = weir(proxying(back.address, version))
+        with raw(running) as client:
+            got = client.send(get()).read()
+            here, there = client.socket.getsockname(), client.socket.getpeername()
+            assert (got.status, got.body.decode()) == (200, " ".join(map(str, here + there)))

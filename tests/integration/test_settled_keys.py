@@ -78,7 +78,7 @@ NOW = [
     use("access", allow=["10.0.0.0/8"], deny=["10.1.0.0/16"]),
     document(upstreams={"shop": {
         "targets": ["127.0.0.1:8000", {"address": "127.0.0.1:8001", "weight": 2}], "balance": "round_robin", "keepalive": 5,
-        "timeouts": {"connect": "1s", "send": "1s", "read": "1s", "queue": "1s"},
+        "timeouts": {"connect": "1s", "send": "1s", "read": "1s", "queue": "1s"}, "proxy_protocol": "v2",
         "eject": {"failures": 3, "within": "10s", "for": "10s", "for_max": "5m", "max_percent": 50, "status": ["503"]},
         "retry": {"times": 2, "on": ["connect"], "budget": 10}}}),
     *(document([*HERE, "proxy"], upstreams={"shop": {"targets": "127.0.0.1:8000"}},

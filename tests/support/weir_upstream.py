@@ -10,7 +10,8 @@ server sends must be one well-formed request after the other.
         ...  upstream.address, upstream.requests, upstream.connections
 
 The script runs on a thread of each connection, once a request; `eager=True` calls it when the
-head is there, and peer.read_body() reads the rest."""
+head is there, and peer.read_body() reads the rest. `greet(peer)` is called once a connection, before
+anything is read."""
 
 import re
 import socket
@@ -161,8 +162,8 @@ class Place:
 
 
 class Upstream:
-    def __init__(self, script, eager=False, address=("127.0.0.1", 0), backlog=64, place=None):
-        self.script, self.eager = script, eager
+    def __init__(self, script, eager=False, address=("127.0.0.1", 0), backlog=64, place=None, greet=None):
+        self.script, self.eager, self.greet = script, eager, greet
         self.requests, self.faults, self.connections = [], [], 0
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self.listener = socket.socket(family, socket.SOCK_STREAM) if place is None else place.socket.dup()
@@ -220,6 +221,8 @@ class Upstream:
 
     def _serve(self, peer):
         try:
+            if self.greet is not None:
+                self.greet(peer)
             while (request := peer.read_head()) is not None:
                 if not self.eager:
                     peer.read_body(request)
@@ -228,7 +231,7 @@ class Upstream:
                     self._news.notify_all()
                 if not self.script(peer, request):
                     break
-        except BadRequest as fault:
+        except AssertionError as fault:
             self.faults.append(fault)
         except (Gone, OSError):
             pass  # the server left, as it may; the test says whether it should have
