@@ -106,6 +106,25 @@ head_find(const struct head *head, enum field_id id)
     return i == head->field_count ? weir_str_make(NULL, 0) : head_field_value(head, i);
 }
 
+struct weir_str
+head_find_cookie(const struct head *head, struct weir_str name)
+{
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        if (head->fields[i].id != FIELD_COOKIE) {
+            continue;
+        }
+        struct weir_str rest = head_field_value(head, i), pair;
+        while (weir_str_split(&rest, ';', &pair)) {
+            const char *equals = pair.len == 0 ? NULL : memchr(pair.ptr, '=', pair.len);
+            size_t len = equals == NULL ? pair.len : (size_t)(equals - pair.ptr);
+            if (equals != NULL && weir_str_eq(weir_str_make(pair.ptr, len), name)) {
+                return weir_str_make(equals + 1, pair.len - len - 1);
+            }
+        }
+    }
+    return weir_str_make("", 0);
+}
+
 uint32_t
 head_find_named(const struct head *head, struct weir_str name, uint32_t from)
 {

@@ -98,6 +98,10 @@ struct weir_str head_find(const struct head *head, enum field_id id);
  * there is none. */
 uint32_t head_find_named(const struct head *head, struct weir_str name, uint32_t from);
 
+/* The value of the first cookie of that name, as it was sent (RFC 6265 section 5.4); empty when
+ * there is none. */
+struct weir_str head_find_cookie(const struct head *head, struct weir_str name);
+
 /* Settles what the fields of a whole head mean for its message's framing and for its
  * connection: body, body_bytes, keep_alive, expects_continue, wants_trailers. Returns
  * HEAD_ACCEPTED, or why the head is refused; the Host is counted, and not looked at. */

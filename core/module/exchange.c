@@ -275,7 +275,10 @@ weir_exchange_open(struct weir_request *request, const struct weir_exchange_ask 
     inner->request = request;
     inner->on_news = on_news;
     retry_settle(inner, &ask);
-    r = exchange_fill(inner, request, &ask);
+    r = exchange_read_wish(inner, request);
+    if (r == 0) {
+        r = exchange_fill(inner, request, &ask);
+    }
     if (r < 0) {
         return r;
     }
@@ -400,6 +403,9 @@ copy_head(struct weir_request *request, const struct exchange *inner)
             r = weir_reply_add(request, answer_field_name(head, i),
                     answer_field_value(head, i));
         }
+    }
+    if (r == 0) {
+        r = exchange_say_target(inner, request);
     }
     if (r < 0) {
         return r;

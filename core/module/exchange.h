@@ -18,6 +18,15 @@ WEIR_MUST_USE int exchange_read_ask(const struct weir_exchange_ask *from,
 WEIR_MUST_USE int exchange_fill(struct exchange *exchange, struct weir_request *request,
         const struct weir_exchange_ask *ask);
 
+/* Fills in what the request says about the target to ask; the group is known. Returns 0 or
+ * -ENOMEM. */
+WEIR_MUST_USE int exchange_read_wish(struct exchange *exchange, struct weir_request *request);
+
+/* The answer that the request has begun becomes the exchange's: puts in the cookie that names
+ * its target, if the client is to have one and does not. Returns as weir_reply_add(). */
+WEIR_MUST_USE int exchange_say_target(const struct exchange *exchange,
+        struct weir_request *request);
+
 /* The request ends: so do its exchanges. */
 void exchange_drop_all(struct weir_request *request);
 

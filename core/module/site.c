@@ -41,9 +41,12 @@ build(struct site_builder *builder)
     }
     site_build_process(builder);
     site_build_pools(builder);
-    site_build_upstreams(builder);
+    site_name_upstreams(builder);
     if (!builder->schema.no_memory) {
         uses_declare(&builder->uses, site);
+    }
+    if (!builder->schema.no_memory) {
+        site_build_upstreams(builder);
     }
     if (!builder->schema.no_memory) {
         site_build_defaults(builder);

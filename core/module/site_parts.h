@@ -75,9 +75,17 @@ void *site_array(struct site_builder *builder, size_t count, size_t bytes);
 
 void site_build_process(struct site_builder *builder);
 void site_build_pools(struct site_builder *builder);
+void site_name_upstreams(struct site_builder *builder); /* whom modules may name */
 void site_build_upstreams(struct site_builder *builder);
 void site_check_eject(struct site_builder *builder, const struct config_value *upstream,
         const struct eject_settings *eject);
+
+/* The keys `balance` and `sticky` of an upstream; templates may have variables of modules. */
+void site_read_balance(struct site_builder *builder, const struct config_value *upstream,
+        struct upstream_settings *out);
+void site_read_sticky(struct site_builder *builder, const struct config_value *upstream,
+        struct upstream_settings *out);
+
 void site_build_defaults(struct site_builder *builder);
 void site_build_listeners(struct site_builder *builder);
 void site_build_servers(struct site_builder *builder);

@@ -81,11 +81,34 @@ static const struct weir_option pool[] = {
             .help = "Idle time after which a thread above min leaves"),
 };
 
-static const struct weir_choice balances[] = {
-    { "round_robin", SITE_BALANCE_ROUND_ROBIN },
-    { "least_connections", SITE_BALANCE_LEAST_CONNECTIONS },
-    { "random", SITE_BALANCE_RANDOM },
-    { "hash", SITE_BALANCE_HASH },
+static const struct weir_option balance[] = {
+    WEIR_TEMPLATE(struct balance_conf, hash, .preset = "{client.ip}",
+            .help = "Requests with the same text go to the same target"),
+    WEIR_INT(struct balance_conf, bound, .min = 100, .max = 1000, .optional = true,
+            .help = "Percentage of its part of all connections that a target may have; then a "
+                    "text's next target is asked"),
+};
+
+static const struct weir_choice same_sites[] = {
+    { "lax", SITE_SAME_SITE_LAX },
+    { "strict", SITE_SAME_SITE_STRICT },
+    { "none", SITE_SAME_SITE_NONE },
+};
+
+static const struct weir_option sticky[] = {
+    WEIR_STRING(struct sticky_conf, cookie, .required = true, .help = "Name of the cookie"),
+    WEIR_STRING(struct sticky_conf, path, .preset = "/", .help = "Its Path"),
+    WEIR_DURATION(struct sticky_conf, max_age_ns, .key = "max_age", .preset = "false",
+            .min = 1000000000, .max = INT64_MAX,
+            .help = "Its Max-Age; until the browser is closed unless given"),
+    WEIR_BOOL(struct sticky_conf, http_only, .preset = "true",
+            .help = "HttpOnly: no script reads it"),
+    WEIR_BOOL(struct sticky_conf, secure, .preset = "false",
+            .help = "Secure: it is sent over https alone"),
+    WEIR_ENUM(struct sticky_conf, same_site, .preset = "lax",
+            .choices = WEIR_CHOICES(same_sites), .help = "Its SameSite"),
+    WEIR_SECRET(struct sticky_conf, secret,
+            .help = "Without it whoever guesses a target's address can check the guess"),
 };
 
 static const struct weir_option upstream_timeouts[] = {
@@ -146,8 +169,12 @@ static const struct weir_option upstream[] = {
     NEEDED("targets",
             "\"127.0.0.1:9000\", \"[::1]:9000\", \"unix:/path\", \"@name\", or an object; one or a "
             "list"),
-    WEIR_ENUM(struct upstream_conf, balance, .preset = "round_robin",
-            .choices = WEIR_CHOICES(balances), .help = "Which target is asked next"),
+    ANY("balance",
+            "Which target is asked next: \"round_robin\", \"least_connections\", \"random\", "
+            "\"hash\" or an object"),
+    ANY("sticky", "Name of a cookie that leads back to the same target, or an object"),
+    WEIR_DURATION(struct upstream_conf, slow_start_ns, .key = "slow_start", .preset = "0s",
+            .zero = true, .help = "How long a target that came back grows to its weight"),
     WEIR_COUNT(struct upstream_conf, keepalive, .preset = "64", .zero = true,
             .help = "Idle connections to each target that a worker keeps; 0: none"),
     WEIR_COUNT(struct upstream_conf, connections, .preset = "false",
@@ -176,7 +203,8 @@ static const struct weir_option target[] = {
     NEEDED("address", "\"127.0.0.1:9000\", \"[::1]:9000\", \"unix:/path\" or \"@name\""),
     WEIR_INT(struct target_conf, weight, .preset = "1", .min = 1, .max = 1000,
             .help = "Its share of the requests, compared with the others'"),
-    LATER("backup", "a later version asks some targets only when all others are down"),
+    WEIR_BOOL(struct target_conf, backup, .preset = "false",
+            .help = "It is asked only when no other target is in service"),
 };
 
 static const struct weir_choice levels[] = {
@@ -340,6 +368,8 @@ const struct weir_options site_upstream_eject_options = WEIR_OPTIONS(struct ejec
         upstream_eject);
 const struct weir_options site_upstream_retry_options = WEIR_OPTIONS(struct upstream_retry_conf,
         upstream_retry);
+const struct weir_options site_balance_options = WEIR_OPTIONS(struct balance_conf, balance);
+const struct weir_options site_sticky_options = WEIR_OPTIONS(struct sticky_conf, sticky);
 const struct weir_options site_target_options = WEIR_OPTIONS(struct target_conf, target);
 const struct weir_options site_log_options = WEIR_OPTIONS(struct site_log, log_top);
 const struct weir_options site_log_level_options = WEIR_OPTIONS(struct site_log, log_level);
@@ -361,6 +391,8 @@ const struct site_level site_levels[] = {
     { "upstream_timeouts", &site_upstream_timeouts_options },
     { "upstream_eject", &site_upstream_eject_options },
     { "upstream_retry", &site_upstream_retry_options },
+    { "balance", &site_balance_options },
+    { "sticky", &site_sticky_options },
     { "target", &site_target_options },
     { "log", &site_log_options },
     { "log_level", &site_log_level_options },

@@ -27,12 +27,23 @@ struct listener_conf {
     bool proxy_protocol;
 };
 
-/* One of `upstreams` as the file has it. */
-enum site_balance {
-    SITE_BALANCE_ROUND_ROBIN,
-    SITE_BALANCE_LEAST_CONNECTIONS,
-    SITE_BALANCE_RANDOM,
-    SITE_BALANCE_HASH,
+/* Of one of `upstreams`, as the file has it: where `balance` is an object, and `sticky`. */
+struct balance_conf {
+    const struct weir_template *hash;
+    int64_t bound; /* percent; -1: none */
+};
+
+enum site_same_site {
+    SITE_SAME_SITE_LAX,
+    SITE_SAME_SITE_STRICT,
+    SITE_SAME_SITE_NONE,
+};
+
+struct sticky_conf {
+    struct weir_str cookie, path, secret;
+    uint64_t max_age_ns; /* UINT64_MAX: none */
+    bool http_only, secure;
+    int same_site; /* enum site_same_site */
 };
 
 struct upstream_timeouts_conf {
@@ -48,7 +59,7 @@ struct upstream_retry_conf {
 };
 
 struct upstream_conf {
-    int balance; /* enum site_balance */
+    uint64_t slow_start_ns;
     uint64_t keepalive, connections, queue_size;
     int proxy_protocol; /* enum proxy_version */
     struct upstream_timeouts_conf timeouts;
@@ -58,13 +69,14 @@ struct upstream_conf {
 
 struct target_conf {
     int64_t weight;
+    bool backup;
 };
 
 extern const struct weir_options site_top_options, site_workers_options, site_pool_options,
         site_upstream_options, site_upstream_timeouts_options, site_upstream_eject_options,
-        site_upstream_retry_options, site_target_options, site_log_options,
-        site_log_level_options, site_control_options, site_module_options,
-        site_defaults_options, site_listener_options, site_server_options, site_route_options,
-        site_limits_options, site_timeouts_options, site_trust_options;
+        site_upstream_retry_options, site_balance_options, site_sticky_options,
+        site_target_options, site_log_options, site_log_level_options, site_control_options,
+        site_module_options, site_defaults_options, site_listener_options, site_server_options,
+        site_route_options, site_limits_options, site_timeouts_options, site_trust_options;
 
 #endif

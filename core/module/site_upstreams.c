@@ -72,6 +72,7 @@ read_target(struct site_builder *builder, const struct config_value *value,
             return false;
         }
     }
+    out->is_backup = conf.backup;
     out->weight = conf.weight < 1 ? 1 : (uint64_t)conf.weight; /* else it was refused */
     return read_target_address(builder, address, out);
 }
@@ -129,14 +130,8 @@ read_upstream(struct site_builder *builder, const struct config_member *member,
         struct upstream_settings *out)
 {
     const struct config_value *value = member->value;
-    struct upstream_conf conf = { .balance = SITE_BALANCE_ROUND_ROBIN };
+    struct upstream_conf conf = { .keepalive = 0 };
     schema_fill(&builder->schema, &site_upstream_options, value, value, &conf);
-    if (conf.balance != SITE_BALANCE_ROUND_ROBIN) {
-        struct diagnostic *d = config_key_mistake(builder->schema.diagnostics,
-                DIAGNOSTIC_NOT_IN_BUILD, config_find_name(value, "balance"),
-                "\"balance\" is not in this build, but as \"round_robin\"");
-        diagnostic_note(d, "a later version brings the others");
-    }
     *out = (struct upstream_settings){
         .name = member->key,
         .keepalive = conf.keepalive,
@@ -150,21 +145,32 @@ read_upstream(struct site_builder *builder, const struct config_member *member,
         .proxy = (enum proxy_version)conf.proxy_protocol,
         .eject = conf.eject,
         .retry = retry_of(&conf.retry),
+        .balance = { .slow_start_ns = conf.slow_start_ns },
     };
     site_check_eject(builder, value, &out->eject);
+    site_read_balance(builder, value, out);
+    site_read_sticky(builder, value, out);
     read_targets(builder, value, out);
+}
+
+void
+site_name_upstreams(struct site_builder *builder)
+{
+    const struct config_value *value = config_find_name(builder->site->document, "upstreams");
+    bool is_none = value == NULL || value->kind == CONFIG_NULL || value->kind == CONFIG_FALSE;
+    if (!is_none && schema_expect_object(&builder->schema, value, "\"upstreams\"")) {
+        builder->schema.upstreams = value;
+    }
 }
 
 void
 site_build_upstreams(struct site_builder *builder)
 {
     struct site *site = builder->site;
-    const struct config_value *value = config_find_name(site->document, "upstreams");
-    bool is_none = value == NULL || value->kind == CONFIG_NULL || value->kind == CONFIG_FALSE;
-    if (is_none || !schema_expect_object(&builder->schema, value, "\"upstreams\"")) {
+    const struct config_value *value = builder->schema.upstreams;
+    if (value == NULL) {
         return;
     }
-    builder->schema.upstreams = value;
     struct upstream_settings *upstreams = site_array(builder, value->count, sizeof(*upstreams));
     for (uint32_t i = 0; upstreams != NULL && i < value->count; i++) {
         const struct config_member *member = &value->members[i];

@@ -15,26 +15,6 @@
 #include "module/variable.h"
 
 static struct weir_str
-find_cookie(const struct weir_request *request, struct weir_str name)
-{
-    const struct head *head = &request->head;
-    for (uint32_t i = 0; i < head->field_count; i++) {
-        if (head->fields[i].id != FIELD_COOKIE) {
-            continue;
-        }
-        struct weir_str rest = head_field_value(head, i), pair;
-        while (weir_str_split(&rest, ';', &pair)) {
-            const char *equals = pair.len == 0 ? NULL : memchr(pair.ptr, '=', pair.len);
-            size_t len = equals == NULL ? pair.len : (size_t)(equals - pair.ptr);
-            if (equals != NULL && weir_str_eq(weir_str_make(pair.ptr, len), name)) {
-                return weir_str_make(equals + 1, pair.len - len - 1);
-            }
-        }
-    }
-    return weir_str_make("", 0);
-}
-
-static struct weir_str
 find_query(struct weir_request *request, struct weir_str name)
 {
     struct weir_str raw;
@@ -183,7 +163,7 @@ value_of(struct weir_request *request, const struct template_piece *piece,
     case TEMPLATE_HEADER:
         return weir_request_field(request, piece->text);
     case TEMPLATE_COOKIE:
-        return find_cookie(request, piece->text);
+        return head_find_cookie(&request->head, piece->text);
     case TEMPLATE_CAPTURE:
         return generation_capture(request, piece->text);
     case TEMPLATE_CLIENT_IP:

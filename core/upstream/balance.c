@@ -26,13 +26,13 @@ balance_hash(struct weir_str key)
 
 uint64_t
 balance_weight_now(const struct balance_settings *settings, uint64_t weight,
-        const struct balance_member *member, uint64_t now_ns)
+        uint64_t up_since_ns, uint64_t now_ns)
 {
     uint64_t whole = weight * BALANCE_WEIGHT_ONE;
-    if (settings->slow_start_ns == 0 || member->up_since_ns == 0) {
+    if (settings->slow_start_ns == 0 || up_since_ns == 0) {
         return whole;
     }
-    uint64_t up_ns = now_ns > member->up_since_ns ? now_ns - member->up_since_ns : 0;
+    uint64_t up_ns = now_ns > up_since_ns ? now_ns - up_since_ns : 0;
     if (up_ns >= settings->slow_start_ns) {
         return whole;
     }

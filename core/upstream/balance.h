@@ -47,11 +47,10 @@ struct balance_settings {
     uint64_t bound_percent; /* of BALANCE_HASH, of the average load, from 100; 0: none */
 };
 
-/* What is kept with a target. All zero but for the id: it was always there. */
+/* What is kept with a target. All zero but for the id: new. */
 struct balance_member {
-    uint64_t id;          /* balance_id() */
-    uint64_t up_since_ns; /* when it came or came back; may lie ahead; 0: as long as we know */
-    int64_t turn;         /* of the round robin */
+    uint64_t id;  /* balance_id() */
+    int64_t turn; /* of the round robin */
 };
 
 /* One that may be asked now. */
@@ -67,10 +66,11 @@ uint64_t balance_id(struct weir_str address);
 /* Likewise for a key of requests. */
 uint64_t balance_hash(struct weir_str key);
 
-/* Times BALANCE_WEIGHT_ONE a weight from 1 to BALANCE_WEIGHT_MAX, or less while the member
- * starts slowly; never 0. */
+/* Times BALANCE_WEIGHT_ONE a weight from 1 to BALANCE_WEIGHT_MAX, or less while the target
+ * starts slowly; never 0. It came, or came back, at `up_since_ns`, which may lie ahead; 0: it
+ * was always there. */
 uint64_t balance_weight_now(const struct balance_settings *settings, uint64_t weight,
-        const struct balance_member *member, uint64_t now_ns);
+        uint64_t up_since_ns, uint64_t now_ns);
 
 /* The index of the one to ask among `count` candidates, which is not 0. `hash` is that of the
  * request's key; NULL: it has none, and BALANCE_HASH goes in turn. `random` is any number, and

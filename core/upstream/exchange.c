@@ -111,7 +111,7 @@ seek(struct exchange *exchange)
 {
     for (;;) {
         struct upstream_target *target;
-        switch (upstream_choose(exchange->group, &exchange->tried, &target)) {
+        switch (upstream_choose(exchange->group, &exchange->tried, &exchange->wish, &target)) {
         case UPSTREAM_CHOSEN:
             if (exchange->retry_reason != 0) {
                 upstream_count_retry(exchange->target, exchange->retry_reason);

@@ -28,7 +28,7 @@
 #include "event/timer.h"
 #include "http/request.h"
 #include "upstream/answer.h"
-#include "upstream/group.h"
+#include "upstream/choose.h"
 
 struct output;
 struct upstream_conn;
@@ -77,6 +77,7 @@ struct exchange {
     bool is_to_head;           /* the method is HEAD */
     bool is_idempotent;
     uint32_t retry_on; /* WEIR_RETRY_..., or-ed */
+    struct upstream_wish wish;
 
     /* Changes. */
     enum exchange_state state;

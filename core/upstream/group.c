@@ -45,10 +45,12 @@ upstreams_new(struct engine *engine, const struct connector *connector,
         retry_budget_init(&group->retry_budget, &settings[i].retry, loops,
                 loop_now_ns(engine->loop));
         for (size_t j = 0; j < targets; j++) {
-            if (upstream_target_add(group, &settings[i].targets[j], NULL) < 0) {
+            struct upstream_target *target;
+            if (upstream_target_add(group, &settings[i].targets[j], &target) < 0) {
                 upstreams_free(upstreams);
                 return -ENOMEM;
             }
+            target->up_since_ns = 0; /* it need not be new: we are */
         }
     }
     *out = upstreams;
@@ -84,70 +86,6 @@ upstreams_find(struct upstreams *upstreams, struct weir_str name)
         }
     }
     return NULL;
-}
-
-/* ---- choosing ---------------------------------------------------------------------------- */
-
-/* The one whose turn it is among those that may be asked; NULL when there is none. */
-static struct upstream_target *
-take_turn(struct upstream_group *group, const struct upstream_tried *tried, bool also_out,
-        bool *has_busy)
-{
-    uint64_t now_ns = loop_now_ns(group->all->engine->loop);
-    struct upstream_target *best = NULL;
-    int64_t total = 0;
-    for (size_t i = 0; i < group->target_count; i++) {
-        struct upstream_target *target = group->targets[i];
-        if (target->is_draining || upstream_is_tried(tried, target) ||
-                (!also_out && !upstream_is_usable(target, now_ns))) {
-            continue;
-        }
-        if (!upstream_has_room(target)) {
-            *has_busy = true;
-            continue;
-        }
-        target->current += (int64_t)target->settings.weight;
-        total += (int64_t)target->settings.weight;
-        if (best == NULL || target->current > best->current) {
-            best = target;
-        }
-    }
-    if (best != NULL) {
-        best->current -= total;
-    }
-    return best;
-}
-
-enum upstream_choice
-upstream_choose(struct upstream_group *group, struct upstream_tried *tried,
-        struct upstream_target **out)
-{
-    bool has_busy = false;
-    upstream_tried_refresh(tried, group);
-    struct upstream_target *target = take_turn(group, tried, false, &has_busy);
-    if (target == NULL && !has_busy) {
-        target = take_turn(group, tried, true, &has_busy); /* better than none */
-    }
-    if (target == NULL) {
-        return has_busy ? UPSTREAM_ALL_BUSY : UPSTREAM_ALL_TRIED;
-    }
-    upstream_set_tried(tried, target);
-    upstream_asked(target);
-    *out = target;
-    return UPSTREAM_CHOSEN;
-}
-
-bool
-upstream_has_untried(const struct upstream_group *group, struct upstream_tried *tried)
-{
-    upstream_tried_refresh(tried, group);
-    for (size_t i = 0; i < group->target_count; i++) {
-        const struct upstream_target *target = group->targets[i];
-        if (!target->is_draining && !upstream_is_tried(tried, target)) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* ---- the queue --------------------------------------------------------------------------- */

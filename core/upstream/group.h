@@ -4,10 +4,9 @@
  *     upstreams (one a loop) -> group (one of `upstreams`) -> targets (target.h), each with
  *                                                             its kept connections (conn.h)
  *
- * A target is chosen by smooth weighted round robin. One that was not well of late is passed
- * over (eject.h), unless all are. Where all connections that a target may have are in
- * use, exchanges queue, the oldest first, up to a bound and for a bounded time. Thread: the
- * loop's. */
+ * Who is asked is said in choose.h. A target that was not well of late is passed over
+ * (eject.h), unless all are. Where all connections that a target may have are in use, exchanges
+ * queue, the oldest first, up to a bound and for a bounded time. Thread: the loop's. */
 #ifndef WEIR_UPSTREAM_GROUP_H
 #define WEIR_UPSTREAM_GROUP_H
 
@@ -20,10 +19,12 @@
 #include "net/proxy_protocol.h"
 #include "upstream/eject.h"
 #include "upstream/retry.h"
+#include "upstream/sticky.h"
 #include "upstream/target.h"
 
 struct engine;
 struct exchange;
+struct weir_template;
 
 /* As the configuration has it: constant, borrowed, outlives everything here. */
 struct upstream_settings {
@@ -38,6 +39,9 @@ struct upstream_settings {
     enum proxy_version proxy; /* what a connection begins with; with any, none is kept */
     struct eject_settings eject;
     struct retry_settings retry;
+    struct balance_settings balance;
+    const struct weir_template *key; /* of requests, for BALANCE_HASH; NULL: none */
+    struct sticky_settings sticky;
 };
 
 struct upstream_group {
@@ -74,19 +78,6 @@ void upstreams_free(struct upstreams *upstreams);
 
 /* NULL when there is none of that name. */
 struct upstream_group *upstreams_find(struct upstreams *upstreams, struct weir_str name);
-
-enum upstream_choice {
-    UPSTREAM_CHOSEN,
-    UPSTREAM_ALL_BUSY,  /* one that was not tried has no connection left */
-    UPSTREAM_ALL_TRIED, /* there is none left to try */
-};
-
-/* The next target to ask, which counts as tried from now on. */
-WEIR_MUST_USE enum upstream_choice upstream_choose(struct upstream_group *group,
-        struct upstream_tried *tried, struct upstream_target **out);
-
-/* There is another that could be asked, now or when it has a connection left. */
-bool upstream_has_untried(const struct upstream_group *group, struct upstream_tried *tried);
 
 /* Appends to the queue; false when it is full. Takes out of it. */
 WEIR_MUST_USE bool upstream_enqueue(struct upstream_group *group, struct exchange *exchange);

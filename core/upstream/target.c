@@ -10,6 +10,12 @@
 #include "upstream/conn.h"
 #include "upstream/group.h"
 
+static void
+begin_slowly(struct upstream_target *target)
+{
+    target->up_since_ns = loop_now_ns(target->group->all->engine->loop);
+}
+
 /* ---- the set ----------------------------------------------------------------------------- */
 
 /* A bit that no member has. */
@@ -51,10 +57,13 @@ upstream_target_add(struct upstream_group *group,
     target->group = group;
     target->settings = *settings;
     target->settings.address = weir_str_make(target->text, len);
+    target->sticky_id = sticky_id(&group->settings->sticky, target->settings.address);
+    target->balance.id = balance_id(target->settings.address);
     target->refs = 1;
     target->is_member = true;
     target->slot = free_slot(group);
     target->slot_since = ++group->changes;
+    begin_slowly(target);
     group->targets[group->target_count++] = target;
     if (out != NULL) {
         *out = target;
@@ -87,6 +96,8 @@ upstream_target_drain(struct upstream_target *target, bool is_draining)
     target->group->changes++;
     if (is_draining) {
         upstream_close_kept(target);
+    } else {
+        begin_slowly(target);
     }
     upstream_serve_all(target->group);
 }

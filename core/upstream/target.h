@@ -22,6 +22,7 @@
 #include <weir/str.h>
 
 #include "net/addr.h"
+#include "upstream/balance.h"
 #include "upstream/eject.h"
 #include "upstream/upstream_figures.h"
 
@@ -37,11 +38,13 @@ struct upstream_target_settings {
     struct weir_str address; /* as written; at most ADDR_TEXT_BYTES are kept */
     struct addr addr;
     uint64_t weight; /* from 1 */
+    bool is_backup;  /* asked when no other can be */
 };
 
 struct upstream_target {
     /* Fixed at birth. */
     struct upstream_group *group; /* borrowed: it outlives its targets */
+    uint64_t sticky_id;           /* its name in cookies */
 
     /* Whether it is in the set. */
     unsigned refs;       /* the group's, connections', exchanges' */
@@ -54,7 +57,7 @@ struct upstream_target {
     struct upstream_target_settings settings;
     struct upstream_conn *idle;      /* owned; last used first */
     uint64_t idle_count, open_count; /* connections; the former among the latter */
-    int64_t current;                 /* of the round robin */
+    struct balance_member balance;
     struct eject eject;
     uint64_t up_since_ns; /* when it was last of use again; 0: it always was */
     bool answers_large;   /* the last answer's first read was */

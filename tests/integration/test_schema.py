@@ -84,6 +84,7 @@ EXCEPTIONS = [
     ("E0302", r'"proxy_protocol" needs "trust"', "\"defaults\" may say whom to trust"),
     ("E0302", r'"file" is missing', "another layer may give a hook's option, or none"),
     ("E0303", r'"max" \(.*\) is less than "min"|"[1-5][0-9x]+-[1-5][0-9x]+" is no status', "two numbers are compared"),
+    ("E0303", r'goes only with "secure"', "two keys are compared"),
     ("E0308", r"bits set beyond its prefix", "bits are compared"),
     ("E0310", r"", "only pcre2 knows its expressions"),
     ("E0314", r"", "a module says so itself"),
