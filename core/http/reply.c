@@ -17,11 +17,6 @@
 #define FIELDS_MAX   256u
 #define TRAILERS_MAX 65536u
 
-/* A shorter run that a source hands over is copied, to share a block with its neighbours:
- * moved, a few bytes a turn would each hold a block of their own for as long as the client is
- * slow. */
-#define COPIED_BYTES 1024u
-
 static bool
 is_changeable(const struct weir_request *request)
 {
@@ -43,7 +38,7 @@ clear(struct weir_request *request)
 {
     struct reply *reply = &request->reply;
     reply_drop_source(request);
-    slice_queue_fini(&reply->queue);
+    reply_drop_body(reply);
     reply->state = REPLY_NONE;
     reply->is_head_due = false;
     reply->field_count = 0;
@@ -243,22 +238,9 @@ check_writable(const struct weir_request *request)
     return request->is_gone || reply->is_broken ? -EPIPE : 0;
 }
 
-/* Takes over the slice's reference. */
-static int
-push(struct weir_request *request, struct slice slice)
-{
-    uint64_t len = slice.len;
-    int r = slice_queue_push(&request->reply.queue, slice);
-    if (r == 0) {
-        request->reply.written_bytes += len;
-    }
-    return r;
-}
-
 ssize_t
 weir_reply_write(struct weir_request *request, struct weir_str bytes)
 {
-    struct reply *reply = &request->reply;
     int r = check_writable(request);
     if (r < 0) {
         return r;
@@ -271,19 +253,15 @@ weir_reply_write(struct weir_request *request, struct weir_str bytes)
         return -EAGAIN;
     }
     bytes.len = bytes.len < room ? bytes.len : (size_t)room;
-    r = slice_queue_append(&reply->queue, bytes);
-    if (r < 0) {
-        return r;
-    }
-    reply->written_bytes += bytes.len;
-    return (ssize_t)bytes.len;
+    r = reply_append(request, bytes);
+    return r < 0 ? r : (ssize_t)bytes.len;
 }
 
 int
 weir_reply_static(struct weir_request *request, struct weir_str bytes)
 {
     int r = check_writable(request);
-    return r < 0 ? r : push(request, slice_static(bytes));
+    return r < 0 ? r : reply_push(request, slice_static(bytes));
 }
 
 /* A descriptor that closes itself with its last slice. */
@@ -311,7 +289,7 @@ weir_reply_file(struct weir_request *request, int fd, uint64_t offset, uint64_t 
     }
     hold_init(&file->hold, close_file);
     file->fd = fd;
-    r = push(request, slice_of_file(&file->hold, fd, offset, len));
+    r = reply_push(request, slice_of_file(&file->hold, fd, offset, len));
     hold_unref(&file->hold);
     return r;
 }
@@ -380,29 +358,6 @@ reply_fill(struct weir_request *request)
 }
 
 int
-reply_take(struct weir_request *request, struct slice_queue *from, uint64_t bytes)
-{
-    struct reply *reply = &request->reply;
-    uint64_t before = reply->queue.bytes;
-    int r = 0;
-    while (r == 0 && bytes > 0) {
-        const struct slice *front = slice_queue_at(from, 0);
-        uint64_t len = front->len < bytes ? front->len : bytes;
-        if (front->kind == SLICE_BYTES && front->hold != NULL && len < COPIED_BYTES) {
-            r = slice_queue_append(&reply->queue, weir_str_make(front->ptr, (size_t)len));
-            if (r == 0) {
-                slice_queue_consume(from, len);
-            }
-        } else {
-            r = slice_queue_move(from, &reply->queue, len);
-        }
-        bytes -= len;
-    }
-    reply->written_bytes += reply->queue.bytes - before;
-    return r;
-}
-
-int
 weir_reply_hint(struct weir_request *request, struct weir_str link)
 {
     if (!is_changeable(request) || request->transport == NULL) {
@@ -434,7 +389,7 @@ weir_reply_text(struct weir_request *request, unsigned status, struct weir_str t
         return WEIR_FAILED;
     }
     if ((type.len > 0 && weir_reply_add(request, WEIR_STR("Content-Type"), type) < 0) ||
-            slice_copy(text, &slice) < 0 || push(request, slice) < 0 ||
+            slice_copy(text, &slice) < 0 || reply_push(request, slice) < 0 ||
             weir_reply_end(request) < 0) {
         clear(request);
         return WEIR_FAILED;
@@ -454,7 +409,7 @@ write_error_body(struct weir_request *request, unsigned status)
     }
     *field = (struct reply_field){ field_name(FIELD_CONTENT_TYPE), type, FIELD_CONTENT_TYPE };
     request->reply.field_count++;
-    int ignored = push(request, slice);
+    int ignored = reply_push(request, slice);
     (void)ignored;
 }
 
@@ -505,12 +460,12 @@ weir_reply_replace_body(struct weir_request *request, struct weir_str type,
         weir_reply_remove(request, describing[i]);
     }
     reply_drop_source(request);
-    slice_queue_fini(&reply->queue);
+    reply_drop_body(reply);
     reply->ended = reply->is_broken = reply->is_representation = reply->is_own = false;
     reply->length_bytes = LENGTH_UNKNOWN;
     reply->written_bytes = 0;
     reply->trailers = weir_str_make(NULL, 0);
-    r = text.len == 0 ? 0 : push(request, slice);
+    r = text.len == 0 ? 0 : reply_push(request, slice);
     if (r == 0) {
         r = weir_reply_set(request, WEIR_STR("Content-Type"), type);
     }
@@ -548,5 +503,11 @@ reply_known_length(const struct weir_request *request)
     if (reply->length_bytes != LENGTH_UNKNOWN) {
         return reply->length_bytes;
     }
-    return reply_is_ended(reply) && !reply->hides_length ? reply->wire->bytes : LENGTH_UNKNOWN;
+    if (reply->hides_length) {
+        return LENGTH_UNKNOWN;
+    }
+    if (reply->wire == &reply->queue) {
+        return reply->ended ? reply->queue.bytes + reply_bytes_behind(reply) : LENGTH_UNKNOWN;
+    }
+    return reply->wire_ended ? reply->wire->bytes : LENGTH_UNKNOWN;
 }

@@ -129,7 +129,7 @@ static void
 drop_body(struct weir_request *request)
 {
     struct reply *reply = &request->reply;
-    slice_queue_fini(&reply->queue);
+    reply_drop_body(reply);
     reply->length_bytes = LENGTH_UNKNOWN;
     reply->ended = true;
 }
@@ -286,7 +286,7 @@ settle_range(struct weir_request *request, struct weir_str value)
 {
     const struct reply *reply = &request->reply;
     uint64_t size = reply->queue.bytes;
-    bool is_whole = reply->ended &&
+    bool is_whole = reply_is_written(reply) &&
             (reply->length_bytes == LENGTH_UNKNOWN || reply->length_bytes == size);
     if (!is_whole || reply_value(request, FIELD_CONTENT_RANGE).ptr != NULL) {
         return false;

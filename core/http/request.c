@@ -16,11 +16,8 @@
 /* What one request may take in all: head, fields and whatever modules ask for. */
 #define ARENA_CEILING_BYTES (4u << 20)
 
+/* A writer waits above it. */
 #define REPLY_MARK_BYTES (1u << 20)
-
-/* The mark while memory is tight: enough to get on with, little enough for a server full of
- * clients that do not. */
-#define TIGHT_REPLY_MARK_BYTES 16384u
 
 const char *
 request_end_label(enum request_end end)
@@ -116,7 +113,7 @@ request_free(struct weir_request *request)
 {
     struct engine *engine = request->engine;
     request_body_drop(&request->in);
-    slice_queue_fini(&request->reply.queue);
+    reply_drop_body(&request->reply);
     arena_reset(&request->arena);
     engine->figures.requests_ended++;
     if (engine->spares >= SPARES_MAX) {
@@ -224,17 +221,6 @@ request_wake(struct weir_request *request)
     if (request->transport != NULL) {
         request->transport->wake(request);
     }
-}
-
-uint64_t
-reply_room(const struct weir_request *request)
-{
-    const struct reply *reply = &request->reply;
-    uint64_t mark_bytes = reply->mark_bytes;
-    if (mark_bytes > TIGHT_REPLY_MARK_BYTES && budget_level() != BUDGET_AMPLE) {
-        mark_bytes = TIGHT_REPLY_MARK_BYTES;
-    }
-    return reply->queue.bytes < mark_bytes ? mark_bytes - reply->queue.bytes : 0;
 }
 
 struct weir_str

@@ -134,7 +134,8 @@ struct reply {
     uint64_t written_bytes;      /* put into the queue so far */
     uint64_t mark_bytes;         /* writers wait above it; reply_room() */
     struct reply_source *source; /* borrowed; NULL: hooks alone write */
-    struct slice_queue queue;    /* what modules wrote */
+    struct slice_queue queue;    /* what modules wrote, or its beginning */
+    struct reply_kept *kept;     /* reply_body.c, in the arena; NULL: writers wait */
     struct slice_queue *wire;    /* what leaves: &queue, or behind the body filters */
     bool wire_ended;             /* with filters: nothing follows in `wire` */
     struct weir_str trailers;    /* field lines, in the arena */
@@ -247,10 +248,20 @@ request_body_is_read(const struct request_body *in)
     return in->read == &in->queue ? in->ended && !request_body_is_spilled(in) : in->read_ended;
 }
 
+/* What of a kept answer follows its queue (weir_reply_keep()); 0 for any other. */
+uint64_t reply_bytes_behind(const struct reply *reply);
+
+/* No body bytes follow those in the queue. */
+static inline bool
+reply_is_written(const struct reply *reply)
+{
+    return reply->ended && (reply->kept == NULL || reply_bytes_behind(reply) == 0);
+}
+
 static inline bool
 reply_is_ended(const struct reply *reply)
 {
-    return reply->wire == &reply->queue ? reply->ended : reply->wire_ended;
+    return reply->wire == &reply->queue ? reply_is_written(reply) : reply->wire_ended;
 }
 
 /* Room for the client's body in the queue, in bytes. */
@@ -258,6 +269,17 @@ uint64_t request_body_room(const struct weir_request *request);
 
 /* Room for what modules write, in bytes; 0: they wait. Both are small while memory is tight. */
 uint64_t reply_room(const struct weir_request *request);
+
+/* Appends to the answer's body: a copy of `bytes`, or a slice, whose reference is taken over,
+ * also on failure. Returns 0 or -ENOMEM. */
+WEIR_MUST_USE int reply_append(struct weir_request *request, struct weir_str bytes);
+WEIR_MUST_USE int reply_push(struct weir_request *request, struct slice slice);
+
+/* Brings what was kept into the queue, as that runs empty. True when it brought something. */
+bool reply_refill(struct weir_request *request);
+
+/* Drops the body. What follows is not kept. */
+void reply_drop_body(struct reply *reply);
 
 /* The hook that answered will not be called again: ends the answer, unless a source goes on
  * filling it. */

@@ -123,8 +123,8 @@ keep(struct weir_request *request, struct weir_str bytes)
         return slice_queue_append(&in->queue, bytes);
     }
     if (in->spill == NULL) {
-        in->spill = spill_new(request->engine->spills, request->timeouts->wait_ns,
-                on_spill_news, request);
+        in->spill = spill_new(request->engine->spills, SPILL_REQUEST,
+                request->timeouts->wait_ns, on_spill_news, request);
     }
     int r = in->spill == NULL ? -ENOMEM : spill_push(in->spill, bytes);
     take_error(in);

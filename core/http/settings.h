@@ -29,6 +29,8 @@ struct http_limits {
     uint64_t body_rate_bytes_per_s; /* least rate; 0: none; 408 */
     uint64_t body_buffer_bytes;     /* 0; read before a handler is asked */
     uint64_t body_memory_bytes;     /* 512k of that; the rest is in a file */
+    uint64_t reply_buffer_bytes;    /* 1g of an answer that is kept (weir_reply_keep()) */
+    uint64_t reply_memory_bytes;    /* 1m of that; the rest is in a file */
 };
 
 /* CLOCK_NEVER: none. */
@@ -48,7 +50,8 @@ struct http_timeouts {
         .request_line_bytes = 8192, .field_bytes = 8192, .fields = 100, .head_bytes = 65536, \
         .connections = 10000, .pipeline = 32, .requests_per_connection = HTTP_UNLIMITED,     \
         .body_bytes = 1048576, .body_rate_bytes_per_s = 0, .body_buffer_bytes = 0,           \
-        .body_memory_bytes = 524288                                                          \
+        .body_memory_bytes = 524288, .reply_buffer_bytes = 1u << 30,                         \
+        .reply_memory_bytes = 1048576                                                        \
     }
 
 #define HTTP_TIMEOUTS_PRESET                                                                \

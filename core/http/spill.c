@@ -6,13 +6,13 @@
  *       +---nobody wants it-----> CLOSING -----> freed
  *
  * While it is out the thread has `moving` or `buffer`, the offsets and the descriptor, and the
- * loop leaves them alone. */
+ * loop leaves them alone.
+ *
+ * Of an answer, what could not be written stays in `moving`, between what is in the file and
+ * what is pending; nothing is written until some of it was taken. */
 #include "http/spill.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -20,7 +20,7 @@
 #include "event/loop.h"
 #include "event/pool.h"
 #include "event/timer.h"
-#include "observe/log.h"
+#include "http/spill_parts.h"
 
 /* A piece that is written at once when it is there, and what is pending at most meanwhile; and
  * what is read back at once. The smaller ones are for tight memory. */
@@ -30,8 +30,8 @@
 #define TIGHT_WRITE_BYTES (16u << 10)
 #define TIGHT_READ_BYTES  (16u << 10)
 
-/* How often the log is told that bodies cannot be kept. */
-#define WARN_NS NS_PER_S
+/* An answer that is to be read back, and no thread is free: it is tried again so much later. */
+#define RETRY_NS (100 * NS_PER_MS)
 
 enum spill_state {
     SPILL_IDLE,
@@ -42,6 +42,7 @@ enum spill_state {
 
 struct spill {
     struct spill_store *store; /* borrowed */
+    enum spill_kind kind;
     spill_news_fn *news;
     void *owner;
     uint64_t wait_ns;
@@ -49,8 +50,10 @@ struct spill {
     enum spill_state state;
     bool is_closed; /* nobody wants it: it ends with the task that is out */
     bool is_wanted; /* somebody takes, and got too little */
+    bool is_stuck;  /* of an answer: it could not be written */
     int error;
-    struct timer late; /* set while a piece is out */
+    uint64_t busy_ns;  /* since when no thread was free to read it back; 0: one was */
+    struct timer late; /* set while a piece is out, and until it is tried again */
 
     struct slice_queue pending;            /* the newest */
     struct slice_queue ready;              /* the oldest, next to be taken */
@@ -59,159 +62,11 @@ struct spill {
 
     /* The task's while it is out. */
     struct pool_task task;
-    struct slice_queue moving; /* WRITING */
+    struct slice_queue moving; /* WRITING, or is_stuck */
     struct slice buffer;       /* READING */
     char *memory;              /* buffer's */
     int result;                /* 0 or a negative errno */
 };
-
-/* ---- the process's --------------------------------------------------------------------- */
-
-static _Atomic uint64_t limit_bytes = UINT64_MAX;
-static _Atomic uint64_t held_bytes;
-static _Atomic uint64_t held_files;
-static _Atomic uint64_t written_bytes;
-static _Atomic uint64_t failures;
-
-void
-spill_limit(uint64_t bytes)
-{
-    atomic_store_explicit(&limit_bytes, bytes, memory_order_relaxed);
-}
-
-static uint64_t
-load(_Atomic uint64_t *figure)
-{
-    return atomic_load_explicit(figure, memory_order_relaxed);
-}
-
-static void
-add(_Atomic uint64_t *figure, uint64_t n)
-{
-    atomic_fetch_add_explicit(figure, n, memory_order_relaxed);
-}
-
-static void
-take(_Atomic uint64_t *figure, uint64_t n)
-{
-    atomic_fetch_sub_explicit(figure, n, memory_order_relaxed);
-}
-
-struct spill_figures
-spill_figures(void)
-{
-    return (struct spill_figures){
-        .files = load(&held_files),
-        .held_bytes = load(&held_bytes),
-        .written_bytes = load(&written_bytes),
-        .failures = load(&failures),
-    };
-}
-
-static int
-hold_bytes(uint64_t bytes)
-{
-    uint64_t limit = load(&limit_bytes);
-    uint64_t before = atomic_fetch_add_explicit(&held_bytes, bytes, memory_order_relaxed);
-    if (before > limit || bytes > limit - before) {
-        take(&held_bytes, bytes);
-        return -EDQUOT;
-    }
-    return 0;
-}
-
-/* ---- the store ------------------------------------------------------------------------- */
-
-/* A file without a name. Where the file system cannot make one, its name is taken at once. */
-static int
-make_file(int directory)
-{
-    int fd = openat(directory, ".", O_TMPFILE | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
-    if (fd != -1 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)) {
-        return fd == -1 ? -errno : fd;
-    }
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/self/fd/%d/weir-XXXXXX", directory);
-    fd = mkostemp(path, O_CLOEXEC);
-    if (fd == -1) {
-        return -errno;
-    }
-    unlink(path);
-    return fd;
-}
-
-/* A descriptor of the directory, or a negative errno. */
-static int
-open_directory(struct weir_str path)
-{
-    char name[4096];
-    int r = weir_str_to_path(path, name, sizeof(name));
-    int fd = r < 0 ? r : open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    return fd == -1 ? -errno : fd;
-}
-
-int
-spill_check(struct weir_str path)
-{
-    int directory = open_directory(path);
-    if (directory < 0) {
-        return directory;
-    }
-    int r = make_file(directory);
-    close(directory);
-    if (r >= 0) {
-        close(r);
-        r = 0;
-    }
-    return r;
-}
-
-int
-spill_store_new(struct loop *loop, struct pool *pool, struct mailbox *mailbox,
-        struct weir_str path, struct spill_store **out)
-{
-    int directory = open_directory(path);
-    if (directory < 0) {
-        return directory;
-    }
-    struct spill_store *store = malloc(sizeof(*store));
-    if (store == NULL) {
-        close(directory);
-        return -ENOMEM;
-    }
-    *store = (struct spill_store){ loop, pool, mailbox, .directory = directory, .path = path };
-    *out = store;
-    return 0;
-}
-
-void
-spill_store_free(struct spill_store *store)
-{
-    if (store == NULL || store->out > 0) {
-        return; /* a thread that would not return still uses it */
-    }
-    close(store->directory);
-    free(store);
-}
-
-/* `status`: what clients are answered. */
-static void
-tell_of_failure(struct spill_store *store, int error, unsigned status)
-{
-    uint64_t now_ns = loop_now_ns(store->loop);
-    store->failures++;
-    if (store->warned_ns != 0 && now_ns < clock_add_ns(store->warned_ns, WARN_NS)) {
-        return;
-    }
-    const char *why = error == -EDQUOT ? "workers.temp_size, or a quota, is used up"
-            : error == -EBUSY          ? "no thread of the pool is free"
-            : error == -ETIMEDOUT      ? "it took longer than timeouts.wait"
-                                       : strerror(-error);
-    log_error("bodies of requests cannot be kept in %.*s: %s: %u (%llu since the last line)",
-            WEIR_STR_ARG(store->path), why, status, (unsigned long long)store->failures);
-    store->warned_ns = now_ns;
-    store->failures = 0;
-}
 
 /* ---- on a thread ----------------------------------------------------------------------- */
 
@@ -237,12 +92,12 @@ static int
 write_moving(struct spill *spill)
 {
     if (spill->fd == -1) {
-        int fd = make_file(spill->store->directory);
+        int fd = spill_make_file(spill->store->directory);
         if (fd < 0) {
             return fd;
         }
         spill->fd = fd;
-        add(&held_files, 1);
+        spill_count(spill->kind, SPILL_COUNT_FILES, 1);
     }
     uint64_t at = spill->write_at;
     int r = 0;
@@ -251,7 +106,9 @@ write_moving(struct spill *spill)
         r = write_all(spill->fd, slice->ptr, (size_t)slice->len, at);
         at += slice->len;
     }
-    add(&written_bytes, r == 0 ? at - spill->write_at : 0);
+    if (r == 0) {
+        spill_count(spill->kind, SPILL_COUNT_WRITTEN, (int64_t)(at - spill->write_at));
+    }
     return r;
 }
 
@@ -280,7 +137,7 @@ close_file(struct spill *spill)
     if (spill->fd != -1) {
         close(spill->fd);
         spill->fd = -1;
-        take(&held_files, 1);
+        spill_count(spill->kind, SPILL_COUNT_FILES, -1);
     }
 }
 
@@ -308,18 +165,46 @@ run_task(struct pool_task *task, void *thread_state)
 
 static void step(struct spill *spill);
 
+static bool
+is_busy(int error)
+{
+    return error == -EBUSY || error == -EMFILE || error == -ENFILE || error == -ETIMEDOUT;
+}
+
 static void
 fail(struct spill *spill, int error)
 {
     if (spill->error != 0) {
         return;
     }
-    bool is_busy = error == -EBUSY || error == -EMFILE || error == -ENFILE ||
-            error == -ETIMEDOUT;
-    spill->error = error == -ENOMEM ? error : is_busy ? -EBUSY : -ENOSPC;
-    add(&failures, 1);
+    spill->error = error == -ENOMEM ? error : is_busy(error) ? -EBUSY : -ENOSPC;
+    spill_count(spill->kind, SPILL_COUNT_FAILURES, 1);
+    if (error == -ENOMEM) {
+        return;
+    }
+    if (spill->kind == SPILL_REQUEST) {
+        spill_tell_of_failure(spill->store, spill->kind, error,
+                "bodies of requests cannot be kept in", is_busy(error) ? "503" : "507");
+    } else {
+        spill_tell_of_failure(spill->store, spill->kind, error,
+                "answers cannot be had back from", "they are broken off");
+    }
+}
+
+/* What is in `moving` and pending cannot be written. */
+static void
+stay(struct spill *spill, int error)
+{
+    if (spill->kind == SPILL_REQUEST) {
+        fail(spill, error);
+        slice_queue_fini(&spill->moving);
+        return;
+    }
+    spill->is_stuck = true;
+    spill_count(spill->kind, SPILL_COUNT_FAILURES, 1);
     if (error != -ENOMEM) {
-        tell_of_failure(spill->store, error, is_busy ? 503 : 507);
+        spill_tell_of_failure(spill->store, spill->kind, error, "answers cannot be kept in",
+                "whoever makes them waits for their clients");
     }
 }
 
@@ -327,27 +212,53 @@ static void
 free_spill(struct spill *spill)
 {
     close_file(spill);
-    take(&held_bytes, spill->extent_at);
+    spill_give_bytes(spill->kind, spill->extent_at);
     slice_queue_fini(&spill->pending);
     slice_queue_fini(&spill->ready);
+    slice_queue_fini(&spill->moving);
     budget_give(sizeof(*spill));
     free(spill);
 }
 
 static void
-end_write(struct spill *spill)
+end_write(struct spill *spill, int result)
 {
-    uint64_t bytes = spill->moving.bytes;
+    if (result < 0) {
+        stay(spill, result);
+        return;
+    }
+    spill->write_at += spill->moving.bytes;
     slice_queue_fini(&spill->moving);
-    spill->write_at += bytes;
 }
 
-static void
-end_read(struct spill *spill)
+/* Whether what no thread was free to read back is to be tried again. */
+static bool
+may_retry(struct spill *spill, int result)
 {
-    uint64_t bytes = spill->buffer.len;
+    if (result != -EBUSY || spill->kind == SPILL_REQUEST) {
+        return false;
+    }
+    uint64_t now_ns = loop_now_ns(spill->store->loop);
+    spill->busy_ns = spill->busy_ns == 0 ? now_ns : spill->busy_ns;
+    return now_ns < clock_add_ns(spill->busy_ns, spill->wait_ns) &&
+            timer_set(&spill->late, clock_add_ns(now_ns, RETRY_NS)) == 0;
+}
+
+/* False when it is to be tried again later. */
+static bool
+end_read(struct spill *spill, int result)
+{
     struct slice buffer = spill->buffer;
     spill->buffer = (struct slice){ .fd = -1 };
+    if (result < 0) {
+        slice_drop(&buffer);
+        if (may_retry(spill, result)) {
+            return false;
+        }
+        fail(spill, result);
+        return true;
+    }
+    uint64_t bytes = buffer.len;
     if (spill->error != 0) {
         slice_drop(&buffer);
     } else if (slice_queue_push(&spill->ready, buffer) < 0) {
@@ -355,7 +266,9 @@ end_read(struct spill *spill)
     } else {
         spill->read_at += bytes;
         spill->is_wanted = false;
+        spill->busy_ns = 0;
     }
+    return true;
 }
 
 static void
@@ -370,28 +283,32 @@ on_done(struct pool_task *task, enum pool_outcome outcome)
         free_spill(spill);
         return;
     }
+    if (spill->is_closed) {
+        slice_queue_fini(&spill->moving);
+        slice_drop(&spill->buffer);
+        step(spill); /* frees it, or has its file closed */
+        return;
+    }
     int result = outcome == POOL_RAN ? spill->result : -EBUSY;
-    if (result < 0 && !spill->is_closed) {
-        fail(spill, result);
-    }
     if (state == SPILL_WRITING) {
-        end_write(spill);
-    } else {
-        end_read(spill);
+        end_write(spill, result);
+    } else if (!end_read(spill, result)) {
+        return;
     }
-    bool is_closed = spill->is_closed;
-    step(spill); /* frees one that is closed */
-    if (!is_closed) {
-        spill->news(spill->owner);
-    }
+    step(spill);
+    spill->news(spill->owner);
 }
 
 /* A disk that does not answer: nobody waits for it any longer. The thread still has its piece.
- */
+ * Or one that nobody had the time to ask is asked again. */
 static void
 on_late(struct timer *timer)
 {
     struct spill *spill = (struct spill *)((char *)timer - offsetof(struct spill, late));
+    if (spill->state == SPILL_IDLE) {
+        step(spill);
+        return;
+    }
     fail(spill, -ETIMEDOUT);
     spill->news(spill->owner);
 }
@@ -400,11 +317,15 @@ static void
 submit(struct spill *spill, enum spill_state state)
 {
     uint64_t due_ns = clock_add_ns(loop_now_ns(spill->store->loop), spill->wait_ns);
+    timer_cancel(&spill->late);
     if (state != SPILL_CLOSING && due_ns != CLOCK_NEVER &&
             timer_set(&spill->late, due_ns) < 0) {
-        fail(spill, -ENOMEM);
-        slice_queue_fini(&spill->moving);
-        slice_drop(&spill->buffer);
+        if (state == SPILL_WRITING) {
+            stay(spill, -ENOMEM);
+        } else {
+            fail(spill, -ENOMEM);
+            slice_drop(&spill->buffer);
+        }
         return;
     }
     spill->state = state;
@@ -422,16 +343,15 @@ begin_write(struct spill *spill)
 {
     uint64_t end_at = spill->write_at + spill->pending.bytes;
     if (end_at > spill->extent_at) {
-        int r = hold_bytes(end_at - spill->extent_at);
+        int r = spill_hold_bytes(spill->kind, end_at - spill->extent_at);
         if (r < 0) {
-            fail(spill, r);
+            stay(spill, r);
             return;
         }
         spill->extent_at = end_at;
     }
     if (slice_queue_move(&spill->pending, &spill->moving, spill->pending.bytes) < 0) {
-        fail(spill, -ENOMEM);
-        slice_queue_fini(&spill->moving);
+        stay(spill, -ENOMEM); /* what has moved already comes before what has not */
         return;
     }
     submit(spill, SPILL_WRITING);
@@ -476,11 +396,15 @@ step(struct spill *spill)
     if (!has_file) {
         spill->read_at = spill->write_at = 0; /* from the beginning again */
     }
-    if (is_wanted && spill->pending.count > 0) {
-        spill->is_wanted = false;
-        if (slice_queue_move(&spill->pending, &spill->ready, spill->pending.bytes) < 0) {
+    struct slice_queue *oldest = spill->moving.count > 0 ? &spill->moving : &spill->pending;
+    if (is_wanted && oldest->count > 0) {
+        spill->is_wanted = spill->is_stuck = false;
+        if (slice_queue_move(oldest, &spill->ready, oldest->bytes) < 0) {
             fail(spill, -ENOMEM);
         }
+        return;
+    }
+    if (spill->is_stuck) {
         return;
     }
     uint64_t enough = budget_level() == BUDGET_AMPLE ? WRITE_BYTES : TIGHT_WRITE_BYTES;
@@ -492,7 +416,8 @@ step(struct spill *spill)
 /* ---- doors ----------------------------------------------------------------------------- */
 
 struct spill *
-spill_new(struct spill_store *store, uint64_t wait_ns, spill_news_fn *news, void *owner)
+spill_new(struct spill_store *store, enum spill_kind kind, uint64_t wait_ns,
+        spill_news_fn *news, void *owner)
 {
     struct spill *spill = calloc(1, sizeof(*spill));
     if (spill == NULL) {
@@ -500,6 +425,7 @@ spill_new(struct spill_store *store, uint64_t wait_ns, spill_news_fn *news, void
     }
     budget_take(sizeof(*spill));
     spill->store = store;
+    spill->kind = kind;
     spill->news = news;
     spill->owner = owner;
     spill->wait_ns = wait_ns;
@@ -535,11 +461,20 @@ spill_push(struct spill *spill, struct weir_str bytes)
     return r;
 }
 
+int
+spill_move(struct spill *spill, struct slice_queue *from, uint64_t bytes)
+{
+    int r = slice_queue_move(from, &spill->pending, bytes);
+    step(spill);
+    return r;
+}
+
 uint64_t
 spill_room(const struct spill *spill)
 {
     uint64_t most = budget_level() == BUDGET_AMPLE ? PENDING_BYTES : TIGHT_WRITE_BYTES;
-    return spill->pending.bytes < most ? most - spill->pending.bytes : 0;
+    uint64_t held = spill->pending.bytes + (spill->is_stuck ? spill->moving.bytes : 0);
+    return held < most ? most - held : 0;
 }
 
 uint64_t
@@ -547,8 +482,7 @@ spill_bytes(const struct spill *spill)
 {
     /* Of the piece that is out, what is read stands in the file yet, and what is written does
      * not. */
-    uint64_t moving = spill->state == SPILL_WRITING ? spill->moving.bytes : 0;
-    return spill->ready.bytes + (spill->write_at - spill->read_at) + moving +
+    return spill->ready.bytes + (spill->write_at - spill->read_at) + spill->moving.bytes +
             spill->pending.bytes;
 }
 

@@ -308,6 +308,7 @@ course_run(struct weir_request *request)
             request->in.sink->look(request->in.sink);
         }
         has_moved |= reply_fill(request);
+        has_moved |= request->reply.kept != NULL && reply_refill(request);
         has_moved |= course_reply(request);
     } while (has_moved);
 }

@@ -119,7 +119,8 @@ course_flow_reply(struct weir_request *request)
         return false;
     }
     bool moved = false;
-    int r = filter_line_step(line, request->reply.ended, call_filter, request, &moved);
+    int r = filter_line_step(line, reply_is_written(&request->reply), call_filter, request,
+            &moved);
     if (r < 0) {
         course_answer(request,
                 take_fault(request, line, r, "failed: the answer is lost",

@@ -245,7 +245,7 @@ course_keep_for_log(struct weir_request *request)
     request->ended_ns = clock_monotonic_ns(loop_clock(request->engine->loop));
     /* Nobody reads the bodies any more; what they hold may be much. */
     request_body_drop(&request->in);
-    slice_queue_fini(&request->reply.queue);
+    reply_drop_body(&request->reply);
     return 0;
 }
 

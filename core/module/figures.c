@@ -344,16 +344,32 @@ figures_observe_queue(struct figures *figures, const char *pool, uint64_t ns)
     X(COUNTER, "weir_log_lines_dropped_total",                                                   \
             "Lines that log files did not take, for the disk is full or slow", lines.dropped)    \
     X(GAUGE,   "weir_memory_bytes", "Memory that clients take of workers.memory", used)          \
-    X(GAUGE,   "weir_memory_limit_bytes", "What workers.memory allows; 0: no limit", limit)      \
-    X(GAUGE,   "weir_body_files", "Bodies of requests that stand in files", bodies.files)        \
-    X(GAUGE,   "weir_body_file_bytes", "What these files hold of workers.temp_size",             \
-            bodies.held_bytes)                                                                   \
+    X(GAUGE,   "weir_memory_limit_bytes", "What workers.memory allows; 0: no limit", limit)
+
+#define SPILL_FIGURES(X)                                                                         \
+    X(GAUGE,   "weir_body_files", "Bodies of requests and answers that stand in files", files)   \
+    X(GAUGE,   "weir_body_file_bytes", "What these files hold of workers.temp_size", held_bytes) \
     X(COUNTER, "weir_body_file_written_bytes_total",                                             \
-            "Bytes of bodies that were too many for memory and went to files",                   \
-            bodies.written_bytes)                                                                \
+            "Bytes of bodies that were too many for memory and went to files", written_bytes)    \
     X(COUNTER, "weir_body_file_failures_total",                                                  \
-            "Bodies that could not be kept in a file, or read back", bodies.failures)
+            "Times that a body could not be kept in a file, or read back", failures)
 // clang-format on
+
+static void
+take_spills(struct figures *figures, enum spill_kind kind)
+{
+    const struct spill_figures bodies = spill_figures(kind);
+    char labels[METRIC_LABELS_BYTES];
+    size_t len = 0;
+    metric_label(labels, &len, "message",
+            kind == SPILL_REQUEST ? WEIR_STR("request") : WEIR_STR("reply"));
+#define X(type, name, help, value)                                                      \
+    metric_set(or_nowhere(metric_series(figures->shard, WEIR_METRIC_##type, name, help, \
+                       weir_str_make(labels, len))),                                    \
+            bodies.value);
+    SPILL_FIGURES(X)
+#undef X
+}
 
 void
 figures_take_process(struct figures *figures)
@@ -362,7 +378,6 @@ figures_take_process(struct figures *figures)
         return;
     }
     const struct log_file_figures lines = log_file_figures();
-    const struct spill_figures bodies = spill_figures();
     uint64_t used = budget_used_bytes(), limit = budget_limit_bytes();
     limit = limit == UINT64_MAX ? 0 : limit;
 #define X(type, name, help, value)                                                      \
@@ -371,4 +386,6 @@ figures_take_process(struct figures *figures)
             value);
     PROCESS_FIGURES(X)
 #undef X
+    take_spills(figures, SPILL_REQUEST);
+    take_spills(figures, SPILL_REPLY);
 }

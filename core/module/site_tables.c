@@ -321,6 +321,14 @@ static const struct weir_option limits[] = {
             .preset = "512k", .min = 4096, .max = INT64_MAX,
             .help = "Of a body that is buffered, so much stays in memory; the rest goes to a "
                     "file in workers.temp_dir"),
+    WEIR_SIZE(struct limits_conf, http.reply_buffer_bytes, .key = "reply_buffer",
+            .preset = "1g", .min = 4096, .max = INT64_MAX,
+            .help = "Of an answer whose maker is not to wait for its client, so much is kept; "
+                    "false: all of it"),
+    WEIR_SIZE(struct limits_conf, http.reply_memory_bytes, .key = "reply_memory",
+            .preset = "1m", .min = 4096, .max = INT64_MAX,
+            .help = "Of an answer that is kept, so much stays in memory; the rest goes to a "
+                    "file in workers.temp_dir"),
     WEIR_COUNT(struct limits_conf, http.connections, .key = "connections", .preset = "10000",
             .help = "Most connections of a worker and listener"),
     WEIR_COUNT(struct limits_conf, http.requests_per_connection,

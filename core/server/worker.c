@@ -265,8 +265,7 @@ make_loops(struct worker *worker)
                 .pools = worker->pools,
                 .life = worker->life,
                 .metrics = worker->metrics,
-                .keeps_bodies_in = worker->site->keeps_bodies ? worker->site->workers.temp_dir
-                                                              : weir_str_make(NULL, 0),
+                .temp_dir = worker->site->workers.temp_dir,
                 .upstreams = worker->site->upstreams,
                 .upstreams_count = worker->site->upstreams_count,
                 .loop = loop,

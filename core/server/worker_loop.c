@@ -376,11 +376,11 @@ make_files(struct worker_loop *loop, const struct worker_loop_settings *settings
     }
     const struct file_cache_settings preset = FILE_CACHE_PRESET;
     int r = file_cache_new(loop->loop, pool, loop->mailbox, &preset, &loop->files);
-    if (r < 0 || settings->keeps_bodies_in.ptr == NULL) {
+    if (r < 0) {
         return r;
     }
-    return spill_store_new(loop->loop, pool, loop->mailbox, settings->keeps_bodies_in,
-            &loop->spills);
+    loop->spills = spill_store_new(loop->loop, pool, loop->mailbox, settings->temp_dir);
+    return loop->spills == NULL ? -ENOMEM : 0;
 }
 
 int

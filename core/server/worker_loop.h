@@ -62,7 +62,7 @@ struct worker_loop {
     struct mailbox *mailbox;    /* owned */
     struct wait_table *waits;   /* owned */
     struct file_cache *files;   /* owned */
-    struct spill_store *spills; /* owned; NULL: no body is kept */
+    struct spill_store *spills; /* owned */
     struct figures *counted;    /* owned; NULL: nothing is counted */
     struct entrance *entrances; /* owned; by address */
     size_t entrance_count;
@@ -84,12 +84,12 @@ struct worker_loop {
 };
 
 struct worker_loop_settings {
-    unsigned index, count;           /* this one, of how many */
-    struct generation *generation;   /* borrowed */
-    struct pools *pools;             /* borrowed */
-    struct life *life;               /* borrowed */
-    struct metric_pages *metrics;    /* borrowed; NULL: nothing is counted */
-    struct weir_str keeps_bodies_in; /* workers.temp_dir, borrowed; .ptr NULL: it need not be */
+    unsigned index, count;         /* this one, of how many */
+    struct generation *generation; /* borrowed */
+    struct pools *pools;           /* borrowed */
+    struct life *life;             /* borrowed */
+    struct metric_pages *metrics;  /* borrowed; NULL: nothing is counted */
+    struct weir_str temp_dir; /* borrowed: where bodies are kept that are too many for memory */
     const struct upstream_settings *upstreams; /* borrowed */
     size_t upstreams_count;
     struct loop *loop; /* taken over; made by the caller */

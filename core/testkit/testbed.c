@@ -52,7 +52,7 @@ struct testbed {
     struct pools *pools;        /* owned */
     struct life *life;          /* owned */
     struct file_cache *files;   /* owned */
-    struct spill_store *spills; /* owned; NULL: no body is kept */
+    struct spill_store *spills; /* owned */
 
     struct memory_stream stream;
     bool has_stream;
@@ -126,10 +126,12 @@ start(struct testbed *testbed, struct diagnostics *diagnostics)
         r = file_cache_new(testbed->loop, pools_find(testbed->pools, WEIR_STR("default")),
                 testbed->mailbox, &preset, &testbed->files);
     }
-    if (r == 0 && testbed->site->keeps_bodies) {
+    if (r == 0) {
         spill_limit(testbed->site->workers.temp_size_bytes);
-        r = spill_store_new(testbed->loop, pools_find(testbed->pools, WEIR_STR("default")),
-                testbed->mailbox, testbed->site->workers.temp_dir, &testbed->spills);
+        testbed->spills = spill_store_new(testbed->loop,
+                pools_find(testbed->pools, WEIR_STR("default")), testbed->mailbox,
+                testbed->site->workers.temp_dir);
+        r = testbed->spills == NULL ? -ENOMEM : 0;
     }
     if (r < 0) {
         return r;

@@ -74,6 +74,16 @@ WEIR_MUST_USE WEIR_API WEIR_LOOP ssize_t weir_reply_write(struct weir_request *r
 WEIR_MUST_USE WEIR_API WEIR_LOOP enum weir_verdict weir_reply_wait(struct weir_request *request,
         weir_request_fn *resume);
 
+/* From now on whoever writes the answer is not held by a client that reads slowly: what that
+ * has not read is kept, the beginning in memory (limits.reply_memory), the rest in a file
+ * without a name in workers.temp_dir, which is gone when the request ends. weir_reply_write()
+ * says -EAGAIN above limits.reply_buffer, while a disk is slower than the writer, and where
+ * nothing can be written to (the log says why): then the writer waits after all. So does what
+ * else fills an answer: weir_port_write(), an exchange or an internal request that was adopted.
+ * Until weir_reply_begin() begins another. Returns 0, also when it is kept already; -EINVAL
+ * before weir_reply_begin() and after weir_reply_end(); -ENOMEM, when it is not. */
+WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_reply_keep(struct weir_request *request);
+
 /* Appends bytes that live as long as the configuration: no copy. Returns 0 or as above, never
  * -EAGAIN. */
 WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_reply_static(struct weir_request *request,

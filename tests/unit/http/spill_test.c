@@ -46,7 +46,7 @@ on_news(void *owner)
 }
 
 static void
-bench_init(struct bench *bench)
+bench_init_for(struct bench *bench, enum spill_kind kind, uint64_t wait_ns)
 {
     *bench = (struct bench){ .budget_before = budget_used_bytes() };
     log_init(-1, LOG_ERROR);
@@ -63,12 +63,18 @@ bench_init(struct bench *bench)
         .idle_timeout_ns = CLOCK_NEVER,
     };
     ck_assert_int_eq(pool_new(&settings, &bench->pool), 0);
-    ck_assert_int_eq(spill_store_new(bench->loop, bench->pool, bench->mailbox,
-                             weir_str_from(bench->tree.path), &bench->store),
-            0);
-    bench->spill = spill_new(bench->store, CLOCK_NEVER, on_news, bench);
+    bench->store = spill_store_new(bench->loop, bench->pool, bench->mailbox,
+            weir_str_from(bench->tree.path));
+    ck_assert_ptr_nonnull(bench->store);
+    bench->spill = spill_new(bench->store, kind, wait_ns, on_news, bench);
     ck_assert_ptr_nonnull(bench->spill);
     slice_queue_init(&bench->taken);
+}
+
+static void
+bench_init(struct bench *bench)
+{
+    bench_init_for(bench, SPILL_REQUEST, CLOCK_NEVER);
 }
 
 static void
@@ -86,8 +92,10 @@ bench_fini(struct bench *bench)
     spill_close(bench->spill);
     settle(bench);
     slice_queue_fini(&bench->taken);
-    ck_assert_uint_eq(spill_figures().held_bytes, 0);
-    ck_assert_uint_eq(spill_figures().files, 0);
+    for (enum spill_kind kind = 0; kind < SPILL_KINDS; kind++) {
+        ck_assert_uint_eq(spill_figures(kind).held_bytes, 0);
+        ck_assert_uint_eq(spill_figures(kind).files, 0);
+    }
     ck_assert(pool_stop(bench->pool, CLOCK_NEVER));
     loop_turn(bench->loop, false);
     pool_free(bench->pool);
@@ -217,14 +225,14 @@ START_TEST(has_no_name_and_leaves_nothing)
         ck_assert_msg(entry->d_name[0] == '.', "%s", entry->d_name);
     }
     closedir(directory);
-    struct spill_figures figures = spill_figures();
+    struct spill_figures figures = spill_figures(SPILL_REQUEST);
     ck_assert_uint_eq(figures.files, 1);
     ck_assert_uint_ge(figures.held_bytes, 65536);
     ck_assert_uint_eq(figures.written_bytes, figures.held_bytes); /* nothing was taken yet */
     spill_close(bench.spill);
     settle(&bench);
     ck_assert_uint_eq(descriptors(), before);
-    ck_assert_uint_eq(spill_figures().held_bytes, 0);
+    ck_assert_uint_eq(spill_figures(SPILL_REQUEST).held_bytes, 0);
     bench.spill = NULL;
     bench_fini(&bench);
 }
@@ -268,8 +276,8 @@ START_TEST(fails_where_no_more_fits)
     push(&bench, 200 << 10);
     settle(&bench);
     ck_assert_int_eq(spill_error(bench.spill), -ENOSPC);
-    ck_assert_uint_eq(spill_figures().failures, 1);
-    ck_assert_uint_le(spill_figures().written_bytes, 100 << 10);
+    ck_assert_uint_eq(spill_figures(SPILL_REQUEST).failures, 1);
+    ck_assert_uint_le(spill_figures(SPILL_REQUEST).written_bytes, 100 << 10);
     ck_assert_uint_gt(bench.news, 0);
     struct slice_queue to;
     slice_queue_init(&to);
@@ -293,6 +301,109 @@ START_TEST(is_busy_when_no_thread_takes_it)
 }
 END_TEST
 
+/* ---- answers, of which nothing is lost --------------------------------------------------- */
+
+/* Takes and checks all that is there. */
+static void
+take_all(struct bench *bench)
+{
+    while (spill_bytes(bench->spill) > 0 && spill_error(bench->spill) == 0) {
+        take(bench);
+        settle(bench);
+    }
+    ck_assert_uint_eq(bench->read, bench->pushed);
+}
+
+/* There is no room on the disk, no directory, no thread: what does not fit is not taken. */
+START_TEST(keeps_of_an_answer_what_it_cannot_write)
+{
+    struct bench bench;
+    bench_init_for(&bench, SPILL_REPLY, CLOCK_NEVER);
+    int directory = bench.store->directory;
+    bool has_pool = _i != 2;
+    if (_i == 0) {
+        spill_limit(100 << 10);
+    } else if (_i == 1) {
+        bench.store->directory = -ENOENT;
+    } else {
+        ck_assert(pool_stop(bench.pool, CLOCK_NEVER));
+    }
+    for (unsigned i = 0; i < 20; i++) {
+        push(&bench, 1 << 20);
+        settle(&bench);
+    }
+    ck_assert_int_eq(spill_error(bench.spill), 0);
+    ck_assert_uint_eq(spill_room(bench.spill), 0);
+    ck_assert_uint_gt(spill_figures(SPILL_REPLY).failures, 0);
+    ck_assert_uint_eq(spill_figures(SPILL_REQUEST).failures, 0);
+    ck_assert_uint_lt(budget_used_bytes() - bench.budget_before, 700 << 10);
+    ck_assert_uint_eq(spill_bytes(bench.spill), bench.pushed);
+    take_all(&bench);
+    ck_assert_int_eq(spill_error(bench.spill), 0);
+    ck_assert_uint_gt(spill_room(bench.spill), 0);
+
+    /* It is tried again, and there is room by now. */
+    spill_limit(UINT64_MAX);
+    bench.store->directory = directory;
+    for (unsigned i = 0; has_pool && i < 20; i++) {
+        push(&bench, 1 << 20);
+        settle(&bench);
+    }
+    ck_assert(!has_pool || spill_figures(SPILL_REPLY).held_bytes > 2 << 20);
+    take_all(&bench);
+    bench_fini(&bench);
+}
+END_TEST
+
+START_TEST(asks_again_for_a_while_when_no_thread_can_read_an_answer_back)
+{
+    struct bench bench;
+    bench_init_for(&bench, SPILL_REPLY, 250 * NS_PER_MS);
+    push(&bench, 200 << 10);
+    settle(&bench);
+    ck_assert_uint_gt(spill_figures(SPILL_REPLY).held_bytes, 0);
+    ck_assert(pool_stop(bench.pool, CLOCK_NEVER));
+    unsigned news = bench.news;
+    take(&bench);
+    settle(&bench);
+    ck_assert_int_eq(spill_error(bench.spill), 0);
+    ck_assert_uint_eq(bench.news, news);
+    while (spill_error(bench.spill) == 0) {
+        loop_turn(bench.loop, true);
+    }
+    ck_assert_int_eq(spill_error(bench.spill), -EBUSY);
+    ck_assert_uint_eq(bench.news, news + 1);
+    bench_fini(&bench);
+}
+END_TEST
+
+START_TEST(takes_slices_over)
+{
+    static char bytes[100000];
+    struct bench bench;
+    bench_init_for(&bench, SPILL_REPLY, CLOCK_NEVER);
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        bytes[i] = pattern(i);
+    }
+    struct slice_queue from;
+    struct slice copy;
+    slice_queue_init(&from);
+    ck_assert_int_eq(slice_copy(weir_str_make(bytes, 70000), &copy), 0);
+    ck_assert_int_eq(slice_queue_push(&from, copy), 0);
+    ck_assert_int_eq(slice_queue_push(&from, slice_static(weir_str_make(bytes + 70000, 30000))),
+            0);
+    ck_assert_int_eq(spill_move(bench.spill, &from, 69000), 0);
+    settle(&bench);
+    ck_assert_int_eq(spill_move(bench.spill, &from, 31000), 0);
+    bench.pushed = sizeof(bytes);
+    ck_assert_uint_eq(from.bytes, 0);
+    ck_assert_uint_eq(spill_bytes(bench.spill), sizeof(bytes));
+    take_all(&bench);
+    slice_queue_fini(&from);
+    bench_fini(&bench);
+}
+END_TEST
+
 START_TEST(needs_a_directory_that_can_be_written_to)
 {
     struct bench bench;
@@ -302,6 +413,51 @@ START_TEST(needs_a_directory_that_can_be_written_to)
     ck_assert_int_lt(spill_check(WEIR_STR("/proc")), 0);
     ck_assert_int_eq(spill_check(WEIR_STR("/dev/null")), -ENOTDIR);
     bench_fini(&bench);
+}
+END_TEST
+
+/* The n-th allocation of what the spill of an answer does fails: what it took comes out, unless
+ * it says that it cannot. True when it was reached. */
+static bool
+reply_fails_at(uint64_t nth)
+{
+    struct bench bench;
+    bench_init_for(&bench, SPILL_REPLY, 3600 * NS_PER_S);
+    failalloc_fail_nth(nth);
+    char piece[10000];
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < 10; i++) {
+            for (size_t j = 0; j < sizeof(piece); j++) {
+                piece[j] = pattern(bench.pushed + j);
+            }
+            if (spill_push(bench.spill, weir_str_make(piece, sizeof(piece))) == 0) {
+                bench.pushed += sizeof(piece);
+            }
+        }
+        settle(&bench);
+        take(&bench);
+        settle(&bench);
+    }
+    bool has_failed = failalloc_has_failed();
+    failalloc_fail_nth(0);
+    while (spill_bytes(bench.spill) > 0 && spill_error(bench.spill) == 0) {
+        take(&bench);
+        settle(&bench);
+    }
+    ck_assert(spill_error(bench.spill) == 0 ? bench.read == bench.pushed
+                                            : spill_error(bench.spill) == -ENOMEM);
+    ck_assert(has_failed || spill_error(bench.spill) == 0);
+    bench_fini(&bench);
+    return has_failed;
+}
+
+START_TEST(loses_nothing_of_an_answer_to_failing_allocations)
+{
+    uint64_t nth = 1;
+    while (reply_fails_at(nth)) {
+        nth++;
+    }
+    ck_assert_uint_gt(nth, 5);
 }
 END_TEST
 
@@ -343,6 +499,10 @@ add_tests(TCase *tests)
     tcase_add_loop_test(tests, may_be_closed_at_any_time, 0, 2);
     tcase_add_loop_test(tests, fails_where_no_more_fits, 0, 2);
     tcase_add_test(tests, is_busy_when_no_thread_takes_it);
+    tcase_add_loop_test(tests, keeps_of_an_answer_what_it_cannot_write, 0, 3);
+    tcase_add_test(tests, asks_again_for_a_while_when_no_thread_can_read_an_answer_back);
+    tcase_add_test(tests, takes_slices_over);
+    tcase_add_test(tests, loses_nothing_of_an_answer_to_failing_allocations);
     tcase_add_test(tests, needs_a_directory_that_can_be_written_to);
     tcase_add_test(tests, survives_failing_allocations);
 }

@@ -333,13 +333,13 @@ START_TEST(keeps_what_is_too_large_for_memory)
     send_body(testbed, 0, bytes - 1, bodies[_i].is_chunked);
     ck_assert_uint_eq(asked, 0);
     ck_assert_uint_lt(budget_used_bytes() - before, 400 << 10);
-    ck_assert(bytes < 1000000 || spill_figures().held_bytes > 800000);
+    ck_assert(bytes < 1000000 || spill_figures(SPILL_REQUEST).held_bytes > 800000);
     send_body(testbed, bytes - 1, 1, bodies[_i].is_chunked);
     testbed_send(testbed, bodies[_i].is_chunked ? WEIR_STR("0\r\n\r\n") : WEIR_STR(""));
     ck_assert_uint_eq(asked, 1);
     check_read(testbed, "kept", bytes);
     testbed_settle(testbed);
-    ck_assert_uint_eq(spill_figures().held_bytes,
+    ck_assert_uint_eq(spill_figures(SPILL_REQUEST).held_bytes,
             0); /* the request has ended, and its file with it */
     ck_assert(testbed_free(testbed));
 }
@@ -377,7 +377,7 @@ START_TEST(ends_with_its_client)
     testbed_settle(testbed);
     ck_assert_uint_eq(asked, 0);
     ck_assert(testbed_free(testbed));
-    ck_assert_uint_eq(spill_figures().held_bytes, 0);
+    ck_assert_uint_eq(spill_figures(SPILL_REQUEST).held_bytes, 0);
 }
 END_TEST
 
