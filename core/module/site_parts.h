@@ -86,6 +86,8 @@ void site_read_balance(struct site_builder *builder, const struct config_value *
 void site_read_sticky(struct site_builder *builder, const struct config_value *upstream,
         struct upstream_settings *out);
 
+void site_read_health(struct site_builder *builder, const struct config_value *upstream,
+        struct health_settings *out);
 void site_build_defaults(struct site_builder *builder);
 void site_build_listeners(struct site_builder *builder);
 void site_build_servers(struct site_builder *builder);

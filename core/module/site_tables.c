@@ -165,6 +165,32 @@ static const struct weir_choice proxy_versions[] = {
     { "v2", PROXY_V2 },
 };
 
+static const struct weir_option upstream_health[] = {
+    WEIR_STRING(struct health_settings, path,
+            .help = "What is asked for, with GET; without it a connection is enough"),
+    WEIR_STRING(struct health_settings, host,
+            .help = "What Host says; the address of the target unless given"),
+    ANY("expect", "Statuses that are good, one or a list, or an object; \"2xx\" unless given"),
+    WEIR_DURATION(struct health_settings, every_ns, .key = "every", .preset = "5s",
+            .min = NS_PER_MS, .max = 86400 * (int64_t)NS_PER_S,
+            .help = "Time from one check to the next, a tenth more or less"),
+    WEIR_DURATION(struct health_settings, timeout_ns, .key = "timeout", .preset = "2s",
+            .min = NS_PER_MS, .max = 3600 * (int64_t)NS_PER_S,
+            .help = "The longest that a check may take"),
+    WEIR_INT(struct health_settings, rise, .preset = "2", .min = 1, .max = 1000,
+            .help = "Checks in a row that succeed before a target that is down is up"),
+    WEIR_INT(struct health_settings, fall, .preset = "3", .min = 1, .max = 1000,
+            .help = "Checks in a row that fail before a target that is up is down"),
+};
+
+static const struct weir_option upstream_expect[] = {
+    WEIR_LIST(struct health_settings, statuses, .key = "status", .element = WEIR_TYPE_STATUS,
+            .preset = "2xx", .help = "Statuses that are good: \"2xx\", \"200-204\", 301"),
+    WEIR_STRING(struct health_settings, body, .help = "Text that the body must hold"),
+    WEIR_REGEX(struct health_settings, body_regex,
+            .help = "A regular expression that the body must match"),
+};
+
 static const struct weir_option upstream[] = {
     NEEDED("targets",
             "\"127.0.0.1:9000\", \"[::1]:9000\", \"unix:/path\", \"@name\", or an object; one or a "
@@ -194,7 +220,7 @@ static const struct weir_option upstream[] = {
             .choices = WEIR_CHOICES(proxy_versions),
             .help = "Header of the PROXY protocol that each connection begins with and that "
                     "names the client; none is kept for another then"),
-    LATER("health", "a later version checks targets by itself"),
+    ANY("health", "Whether targets are up is found out by checks"),
     LATER("resolve", "a later version looks names up"),
     LATER("tls", "a later version speaks TLS to targets"),
 };
@@ -378,6 +404,10 @@ const struct weir_options site_upstream_retry_options = WEIR_OPTIONS(struct upst
         upstream_retry);
 const struct weir_options site_balance_options = WEIR_OPTIONS(struct balance_conf, balance);
 const struct weir_options site_sticky_options = WEIR_OPTIONS(struct sticky_conf, sticky);
+const struct weir_options site_upstream_health_options = WEIR_OPTIONS(struct health_settings,
+        upstream_health);
+const struct weir_options site_upstream_expect_options = WEIR_OPTIONS(struct health_settings,
+        upstream_expect);
 const struct weir_options site_target_options = WEIR_OPTIONS(struct target_conf, target);
 const struct weir_options site_log_options = WEIR_OPTIONS(struct site_log, log_top);
 const struct weir_options site_log_level_options = WEIR_OPTIONS(struct site_log, log_level);
@@ -401,6 +431,8 @@ const struct site_level site_levels[] = {
     { "upstream_retry", &site_upstream_retry_options },
     { "balance", &site_balance_options },
     { "sticky", &site_sticky_options },
+    { "upstream_health", &site_upstream_health_options },
+    { "upstream_expect", &site_upstream_expect_options },
     { "target", &site_target_options },
     { "log", &site_log_options },
     { "log_level", &site_log_level_options },

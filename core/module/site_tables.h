@@ -75,8 +75,9 @@ struct target_conf {
 extern const struct weir_options site_top_options, site_workers_options, site_pool_options,
         site_upstream_options, site_upstream_timeouts_options, site_upstream_eject_options,
         site_upstream_retry_options, site_balance_options, site_sticky_options,
-        site_target_options, site_log_options, site_log_level_options, site_control_options,
-        site_module_options, site_defaults_options, site_listener_options, site_server_options,
-        site_route_options, site_limits_options, site_timeouts_options, site_trust_options;
+        site_upstream_health_options, site_upstream_expect_options, site_target_options,
+        site_log_options, site_log_level_options, site_control_options, site_module_options,
+        site_defaults_options, site_listener_options, site_server_options, site_route_options,
+        site_limits_options, site_timeouts_options, site_trust_options;
 
 #endif

@@ -150,6 +150,7 @@ read_upstream(struct site_builder *builder, const struct config_member *member,
     site_check_eject(builder, value, &out->eject);
     site_read_balance(builder, value, out);
     site_read_sticky(builder, value, out);
+    site_read_health(builder, value, &out->health);
     read_targets(builder, value, out);
 }
 

@@ -253,7 +253,8 @@ make_loops(struct worker *worker)
         return EXIT_SYSTEM;
     }
     worker->loops = calloc(count, sizeof(*worker->loops));
-    r = worker->loops == NULL ? -ENOMEM : 0;
+    worker->health = health_board_new(count);
+    r = worker->loops == NULL || worker->health == NULL ? -ENOMEM : 0;
     for (unsigned i = 0; r == 0 && i < count; i++) {
         struct loop *loop = worker->loop;
         r = i == 0 ? 0 : loop_new(NULL, &loop);
@@ -268,6 +269,7 @@ make_loops(struct worker *worker)
                 .temp_dir = worker->site->workers.temp_dir,
                 .upstreams = worker->site->upstreams,
                 .upstreams_count = worker->site->upstreams_count,
+                .health = worker->health,
                 .loop = loop,
                 .on_opened = on_slot_opened,
                 .on_finished = on_loop_finished,
@@ -413,6 +415,7 @@ fini(struct worker *worker)
         loop_free(worker->loop);
     }
     free(worker->loops);
+    health_board_free(worker->health);
     if (!is_quiet) {
         /* What those threads may look at stays as it is, and goes with the process. */
         generation_close(worker->generation, worker->life);

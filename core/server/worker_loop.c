@@ -433,6 +433,10 @@ worker_loop_init(struct worker_loop *loop, const struct worker_loop_settings *se
         r = upstreams_new(&loop->engine, &connect_socket, settings->upstreams,
                 settings->upstreams_count, settings->count, shard, &loop->map.upstreams);
     }
+    if (r == 0) {
+        r = health_board_join(settings->health, settings->index, loop->map.upstreams,
+                loop->mailbox);
+    }
     take_all_figures(loop); /* so that they are there before anybody asks */
     return r;
 }

@@ -92,7 +92,8 @@ struct worker_loop_settings {
     struct weir_str temp_dir; /* borrowed: where bodies are kept that are too many for memory */
     const struct upstream_settings *upstreams; /* borrowed */
     size_t upstreams_count;
-    struct loop *loop; /* taken over; made by the caller */
+    struct health_board *health; /* borrowed: for their checks */
+    struct loop *loop;           /* taken over; made by the caller */
     void (*on_opened)(void *context, uint32_t slot, bool is_open);
     void (*on_finished)(void *context, struct worker_loop *loop);
     void *context;

@@ -31,6 +31,7 @@ struct worker {
     struct pools *pools;           /* owned */
     struct metric_pages *metrics;  /* owned; NULL: nothing is counted */
     struct worker_loop *loops;     /* owned */
+    struct health_board *health;   /* owned */
     unsigned loop_count, finished;
     struct mailbox *mailbox; /* owned: from the other loops */
     struct timer figures_timer;

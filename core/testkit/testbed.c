@@ -47,12 +47,13 @@ struct testbed {
     struct engine engine;
     struct request_handler handler; /* the generation's, counting */
     struct course_map map;
-    struct mailbox *mailbox;    /* owned */
-    struct wait_table *waits;   /* owned */
-    struct pools *pools;        /* owned */
-    struct life *life;          /* owned */
-    struct file_cache *files;   /* owned */
-    struct spill_store *spills; /* owned */
+    struct mailbox *mailbox;     /* owned */
+    struct health_board *health; /* owned */
+    struct wait_table *waits;    /* owned */
+    struct pools *pools;         /* owned */
+    struct life *life;           /* owned */
+    struct file_cache *files;    /* owned */
+    struct spill_store *spills;  /* owned */
 
     struct memory_stream stream;
     bool has_stream;
@@ -150,6 +151,12 @@ start(struct testbed *testbed, struct diagnostics *diagnostics)
         r = upstreams_new(&testbed->engine, reached_by == NULL ? &connect_socket : reached_by,
                 testbed->site->upstreams, testbed->site->upstreams_count, 1, NULL,
                 &testbed->map.upstreams);
+    }
+    if (r == 0) {
+        testbed->health = health_board_new(1);
+        r = testbed->health == NULL ? -ENOMEM
+                                    : health_board_join(testbed->health, 0,
+                                              testbed->map.upstreams, testbed->mailbox);
     }
     r = r < 0 ? r : life_start(testbed->life, diagnostics);
     r = r < 0 ? r : life_loop_start(testbed->map.life, diagnostics);
@@ -485,6 +492,7 @@ testbed_free(struct testbed *testbed)
         engine_fini(&testbed->engine);
     }
     mailbox_free(testbed->mailbox);
+    health_board_free(testbed->health);
     file_cache_free(testbed->files);
     spill_store_free(testbed->spills);
     wait_table_free(testbed->waits);

@@ -316,7 +316,7 @@ upstream_conn_keep(struct upstream_conn *conn, uint32_t idle_s)
     struct upstream_target *target = conn->target;
     struct upstream_group *group = target->group;
     bool is_wanted = target->idle_count < group->keepalive_max && !target->is_draining &&
-            !engine_of(conn)->is_draining;
+            !target->is_down && !engine_of(conn)->is_draining;
     if (conn->has_ended || !is_wanted) {
         upstream_conn_close(conn, false);
         return;

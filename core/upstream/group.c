@@ -63,6 +63,7 @@ upstreams_free(struct upstreams *upstreams)
     if (upstreams == NULL) {
         return;
     }
+    health_board_leave(upstreams);
     for (size_t i = 0; i < upstreams->count; i++) {
         struct upstream_group *group = &upstreams->groups[i];
         WEIR_ASSERT(group->queue == NULL);

@@ -5,8 +5,9 @@
  *                                                             its kept connections (conn.h)
  *
  * Who is asked is said in choose.h. A target that was not well of late is passed over
- * (eject.h), unless all are. Where all connections that a target may have are in use, exchanges
- * queue, the oldest first, up to a bound and for a bounded time. Thread: the loop's. */
+ * (eject.h, health.h), unless all are. Where all connections that a target may have are in use,
+ * exchanges queue, the oldest first, up to a bound and for a bounded time. Thread: the loop's.
+ */
 #ifndef WEIR_UPSTREAM_GROUP_H
 #define WEIR_UPSTREAM_GROUP_H
 
@@ -18,6 +19,7 @@
 #include "net/connect.h"
 #include "net/proxy_protocol.h"
 #include "upstream/eject.h"
+#include "upstream/health.h"
 #include "upstream/retry.h"
 #include "upstream/sticky.h"
 #include "upstream/target.h"
@@ -42,6 +44,7 @@ struct upstream_settings {
     struct balance_settings balance;
     const struct weir_template *key; /* of requests, for BALANCE_HASH; NULL: none */
     struct sticky_settings sticky;
+    struct health_settings health;
 };
 
 struct upstream_group {
@@ -63,6 +66,8 @@ struct upstreams {
     struct engine *engine;             /* borrowed */
     const struct connector *connector; /* borrowed */
     struct metric_shard *shard;        /* borrowed; NULL: nothing is counted */
+    struct health_board *health;       /* borrowed; NULL: nobody checks */
+    unsigned health_index;             /* of the loop, on the board */
     size_t count;
     struct upstream_group groups[];
 };

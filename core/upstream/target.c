@@ -61,6 +61,11 @@ upstream_target_add(struct upstream_group *group,
     target->balance.id = balance_id(target->settings.address);
     target->refs = 1;
     target->is_member = true;
+    int r = health_attach(target);
+    if (r < 0) {
+        free(target);
+        return r;
+    }
     target->slot = free_slot(group);
     target->slot_since = ++group->changes;
     begin_slowly(target);
@@ -77,6 +82,7 @@ upstream_target_remove(struct upstream_target *target)
 {
     struct upstream_group *group = target->group;
     WEIR_ASSERT(target->is_member);
+    health_detach(target);
     size_t i = 0;
     while (group->targets[i] != target) {
         i++;

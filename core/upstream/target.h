@@ -24,6 +24,7 @@
 #include "net/addr.h"
 #include "upstream/balance.h"
 #include "upstream/eject.h"
+#include "upstream/health_board.h"
 #include "upstream/upstream_figures.h"
 
 struct upstream_conn;
@@ -58,7 +59,9 @@ struct upstream_target {
     struct upstream_conn *idle;      /* owned; last used first */
     uint64_t idle_count, open_count; /* connections; the former among the latter */
     struct balance_member balance;
+    bool is_down; /* as checks have found */
     struct eject eject;
+    struct health_seat health;
     uint64_t up_since_ns; /* when it was last of use again; 0: it always was */
     bool answers_large;   /* the last answer's first read was */
     struct upstream_figures figures;
@@ -89,7 +92,7 @@ bool upstream_has_room(const struct upstream_target *target);
 static inline bool
 upstream_is_usable(const struct upstream_target *target, uint64_t now_ns)
 {
-    return !eject_is_out(&target->eject, now_ns);
+    return !target->is_down && !eject_is_out(&target->eject, now_ns);
 }
 
 /* It will be asked next. What became of that: it failed, for `why` in a word; or a head with
@@ -97,6 +100,9 @@ upstream_is_usable(const struct upstream_target *target, uint64_t now_ns)
 void upstream_asked(struct upstream_target *target);
 void upstream_failed(struct upstream_target *target, const char *why);
 void upstream_answered(struct upstream_target *target, unsigned status);
+
+/* Checks have found it down, or up again. */
+void upstream_turn(struct upstream_target *target, bool is_down);
 
 /* Which of the members an exchange has asked already. All zero: none. Right whatever has
  * changed in between: who took a slot since it was looked at last was not asked. */

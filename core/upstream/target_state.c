@@ -4,6 +4,7 @@
 
 #include "http/engine.h"
 #include "observe/log.h"
+#include "upstream/conn.h"
 #include "upstream/group.h"
 
 static uint64_t
@@ -65,4 +66,21 @@ upstream_answered(struct upstream_target *target, unsigned status)
         log_info("upstream %.*s: %.*s works again", WEIR_STR_ARG(target->group->settings->name),
                 WEIR_STR_ARG(target->settings.address));
     }
+}
+
+void
+upstream_turn(struct upstream_target *target, bool is_down)
+{
+    struct upstream_group *group = target->group;
+    if (target->is_down == is_down) {
+        return;
+    }
+    target->is_down = is_down;
+    if (is_down) {
+        upstream_close_kept(target);
+        return;
+    }
+    target->eject = (struct eject){ .failures = 0 }; /* it is not what it was */
+    target->up_since_ns = now_ns(target);
+    upstream_serve_all(group);
 }

@@ -165,6 +165,27 @@ upstream_show_connections(struct upstream_target *target)
 }
 
 void
+upstream_count_check(struct upstream_target *target, const char *result)
+{
+    metric_cell *cell = find(target->group, target, WEIR_METRIC_COUNTER,
+            "weir_upstream_checks_total", "Checks of targets that have ended, by result",
+            "result", result);
+    metric_add(cell, 1);
+}
+
+void
+upstream_show_health(struct upstream_target *target, bool is_up, bool is_down)
+{
+    metric_cell *up = find(target->group, target, WEIR_METRIC_GAUGE, "weir_upstream_target_up",
+            "Workers whose checks have it that a target is up", NULL, NULL);
+    metric_cell *down = find(target->group, target, WEIR_METRIC_GAUGE,
+            "weir_upstream_target_down", "Workers whose checks have it that a target is down",
+            NULL, NULL);
+    metric_set(up, is_up);
+    metric_set(down, is_down);
+}
+
+void
 upstream_show_queue(struct upstream_group *group)
 {
     if (group->queue_cell == NULL) {

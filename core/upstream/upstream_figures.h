@@ -41,6 +41,10 @@ void upstream_show_connections(struct upstream_target *target);
  * was not done, since the budget was spent. */
 void upstream_count_retry(struct upstream_target *target, uint32_t reason);
 void upstream_count_retry_refused(struct upstream_group *group);
+/* A check has ended; the target is up or down from now on, or neither: it is not checked any
+ * more. */
+void upstream_count_check(struct upstream_target *target, const char *result);
+void upstream_show_health(struct upstream_target *target, bool is_up, bool is_down);
 
 /* How many wait has changed. */
 void upstream_show_queue(struct upstream_group *group);

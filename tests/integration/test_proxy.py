@@ -746,7 +746,6 @@ def test_large_bodies_flow_in_bounded_memory(weir, raw):
     ({"targets": []}, "needs \"targets\""), ({}, "needs \"targets\""),
     ({"targets": "localhost:80"}, "a target that is a name is not in this build"),
     ({"targets": ":80"}, "can be listened at, but not connected to"),
-    ({"targets": "127.0.0.1:80", "health": {}}, "\"health\" is not in this build"),
     ({"targets": "127.0.0.1:80", "tls": {}}, "\"tls\" is not in this build"),
     ({"targets": "127.0.0.1:80", "target": 1}, "unknown key \"target\"")])
 def test_what_is_not_there_is_refused(weir, upstream, said):

@@ -85,6 +85,10 @@ EXCEPTIONS = [
     ("E0302", r'"file" is missing', "another layer may give a hook's option, or none"),
     ("E0303", r'"max" \(.*\) is less than "min"|"[1-5][0-9x]+-[1-5][0-9x]+" is no status', "two numbers are compared"),
     ("E0303", r'goes only with "secure"', "two keys are compared"),
+    ("E0303", r'"for" is longer than "for_max"', "two times are compared"),
+    ("E0303", r'"(every|timeout)" of a check cannot be without end', "other durations may be"),
+    ("E0313", r"is no host to ask for", "an authority is parsed"),
+    ("E0315", r"no status would be good", "other lists may be empty"),
     ("E0308", r"bits set beyond its prefix", "bits are compared"),
     ("E0310", r"", "only pcre2 knows its expressions"),
     ("E0314", r"", "a module says so itself"),
@@ -207,6 +211,10 @@ def named(schema):
                     for key in defs["target"]["properties"])
         yield from (("upstreams", {"targets": "127.0.0.1:1", "timeouts": {key: value}})
                     for key in defs["upstream_timeouts"]["properties"])
+        yield from (("upstreams", {"targets": "127.0.0.1:1", "health": {"path": "/", key: value}})
+                    for key in defs["upstream_health"]["properties"])
+        yield from (("upstreams", {"targets": "127.0.0.1:1", "health": {"path": "/", "expect": {key: value}}})
+                    for key in defs["upstream_expect"]["properties"])
         yield from (("upstreams", {"targets": "127.0.0.1:1", "eject": {key: value}})
                     for key in defs["upstream_eject"]["properties"])
         yield from (("upstreams", {"targets": "127.0.0.1:1", "retry": {key: value}})

@@ -80,6 +80,7 @@ NOW = [
         "targets": ["127.0.0.1:8000", {"address": "127.0.0.1:8001", "weight": 2, "backup": True}],
         "balance": "least_connections", "keepalive": 5,
         "timeouts": {"connect": "1s", "send": "1s", "read": "1s", "queue": "1s"}, "proxy_protocol": "v2",
+        "health": {"path": "/", "host": "a", "expect": "2xx", "every": "5s", "timeout": "1s", "rise": 1, "fall": 3},
         "eject": {"failures": 3, "within": "10s", "for": "10s", "for_max": "5m", "max_percent": 50, "status": ["503"]},
         "retry": {"times": 2, "on": ["connect"], "budget": 10}}}),
     *(document([*HERE, "proxy"], upstreams={"shop": {"targets": "127.0.0.1:8000"}},
@@ -98,8 +99,7 @@ LATER = [
     (document(server={"tls": [{"certificate": "a", "key": "b"}]}), "E0501", "/servers/0", "tls"),
     *((document(upstreams={"shop": {"targets": "127.0.0.1:8000", name: value}}), "E0501", "/upstreams/shop", name)
       for name, value in [
-          ("resolve", "10s"), ("tls", {}),
-          ("health", {"path": "/", "host": "a", "expect": "2xx", "every": "5s", "timeout": "1s", "rise": 1, "fall": 3})]),
+          ("resolve", "10s"), ("tls", {})]),
     *((document(route={"handle": {"respond": "{%s}" % name}}), "E0501", "/servers/0/routes/0/handle/respond", name)
       for name in ("tls.sni", "upstream.address")),
     *((document(route={"match": {"variable": {name: "x"}}}), "E0501", "/servers/0/routes/0/match/variable", name)
