@@ -60,6 +60,8 @@ struct engine_figures {
     uint64_t requests_refused; /* heads that were answered with an error by the core */
     uint64_t requests_shed;    /* 503 since the budget of memory was used up */
     uint64_t readers_shed;     /* closed for that reason while their clients did not read */
+    uint64_t tunnels;          /* connections that carry another protocol now */
+    uint64_t upgrades;         /* and that ever did */
     uint64_t bytes_in, bytes_out;
 };
 

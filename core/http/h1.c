@@ -9,6 +9,7 @@
  *     IDLE ------------> HEAD ------------------> EXCHANGE ---------------------> IDLE
  *      |                   |                       |  |  |
  *      |                   |                       |  |  +--- body unread --> DISCARD --> IDLE
+ *      |                   |                       |  |  +--- 101 --> TUNNEL --> FINISH
  *      | FIN, stop         | FIN                   |  | last answer              |
  *      +-------------------+------------+----------|--+----------- FIN ----------+
  *                                       v          |
@@ -67,7 +68,8 @@ h1_close_label(enum h1_close reason)
 static void
 check(const struct h1_conn *conn)
 {
-    bool has_request = conn->state == H1_HEAD || conn->state == H1_EXCHANGE;
+    bool has_request = conn->state == H1_HEAD || conn->state == H1_EXCHANGE ||
+            conn->state == H1_TUNNEL;
     WEIR_ASSERT(has_request == (conn->request != NULL));
 }
 
@@ -100,9 +102,12 @@ h1_end_of(enum h1_close reason)
         return REQUEST_END_CLIENT_WRONG;
     case H1_CLOSE_SLOW_REQUEST:
     case H1_CLOSE_NO_MEMORY:
+    case H1_CLOSE_TUNNEL_CUT:
         return REQUEST_END_ANSWER_FAILED;
     case H1_CLOSE_BROKEN:
         return REQUEST_END_ANSWER_SHORT;
+    case H1_CLOSE_TUNNEL_IDLE:
+        return REQUEST_END_IDLE;
     case H1_CLOSE_STOPPED:
         return REQUEST_END_STOPPED;
     case H1_OPEN:
@@ -159,6 +164,10 @@ close_conn(struct h1_conn *conn)
     struct engine *engine = conn->engine;
     enum request_end end = h1_end_of(conn->close_reason);
     bool was_reading_head = conn->state == H1_HEAD;
+    /* Nothing that was said through a tunnel is lost where that is so; else it must show. */
+    bool is_whole = conn->state == H1_TUNNEL && conn->output.unsent == NULL &&
+            (end == REQUEST_END_IDLE || end == REQUEST_END_STOPPED);
+    engine->figures.tunnels -= conn->state == H1_TUNNEL;
     struct weir_request *request = h1_take_request(conn);
     conn->state = H1_CLOSED;
 
@@ -166,7 +175,7 @@ close_conn(struct h1_conn *conn)
     bool is_cut = conn->is_cut || conn->output.unsent != NULL ||
             (request != NULL && !was_reading_head && request->reply.head_left);
     bool reset = conn->close_reason == H1_CLOSE_SLOW_READER ||
-            (is_cut && conn->reply.framing == H1_UNTIL_CLOSE);
+            (is_cut && !is_whole && conn->reply.framing == H1_UNTIL_CLOSE);
     stream_close(conn->stream, reset);
     while (conn->answered != NULL) {
         struct weir_request *answered = conn->answered;
@@ -202,7 +211,9 @@ static bool
 take_turn(struct h1_conn *conn, unsigned events)
 {
     WEIR_ASSERT(!conn->in_turn && h1_current_turn == NULL);
-    struct turn turn = { .conn = conn, .queued_before = conn->output.queued_bytes };
+    struct turn turn = { .conn = conn,
+        .queued_before = conn->output.queued_bytes,
+        .by_bytes = (events & STREAM_READABLE) != 0 };
     if (conn->rest != NULL) {
         turn.input = weir_str_make(conn->rest->bytes + conn->rest->at,
                 conn->rest->len - conn->rest->at);
@@ -211,7 +222,7 @@ take_turn(struct h1_conn *conn, unsigned events)
     bool had_unsent = conn->output.unsent != NULL;
     uint64_t sent_before = conn->output.sent_bytes;
     output_begin(&turn.output, conn->engine, conn->stream, &conn->output);
-    if (had_unsent && output_flush(&turn.output) == OUTPUT_SENT && conn->state == H1_EXCHANGE) {
+    if (had_unsent && output_flush(&turn.output) == OUTPUT_SENT && conn->request != NULL) {
         conn->must_run = true; /* room */
     }
 
@@ -251,7 +262,7 @@ take_turn(struct h1_conn *conn, unsigned events)
     /* Bytes and a reset behind them are one edge, and the bytes may have been all that was
      * read: whoever waits now asks, or would wait for a client that has left. */
     bool may_wait_in_vain = (events & STREAM_READABLE) != 0 &&
-            (conn->state == H1_HEAD || conn->state == H1_EXCHANGE ||
+            (conn->state == H1_HEAD || conn->state == H1_EXCHANGE || conn->state == H1_TUNNEL ||
                     conn->state == H1_DISCARD || conn->state == H1_OPENING ||
                     conn->state == H1_PREFACE);
     if (result == STEP_WAIT && may_wait_in_vain && stream_error(conn->stream) < 0) {

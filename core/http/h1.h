@@ -25,6 +25,8 @@ struct h1_settings;
     X(SLOW_REQUEST, "slow_request",  "not answered within timeouts.request")          \
     X(BROKEN,       "broken_answer", "the answer could not be completed")             \
     X(NO_MEMORY,    "no_memory",     "out of memory")                                 \
+    X(TUNNEL_IDLE,  "tunnel_idle",   "nothing came through the tunnel within timeouts.idle") \
+    X(TUNNEL_CUT,   "tunnel_cut",    "the other end of the tunnel was lost")          \
     X(STOPPED,      "stopped",       "the server stopped")                            \
     X(UNTRUSTED,    "untrusted",     "not one of trust.peers, where others are spoken for") \
     X(BAD_PROXY,    "bad_proxy_header", "no header of the PROXY protocol where one must be") \

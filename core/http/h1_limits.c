@@ -53,8 +53,10 @@ sooner(struct h1_limit *limit, uint64_t deadline, enum h1_close reason)
 struct h1_limit
 h1_next_limit(const struct h1_conn *conn)
 {
-    const struct http_timeouts *timeouts = conn->state == H1_EXCHANGE ? conn->request->timeouts
-                                                                      : conn->timeouts;
+    const struct http_timeouts *timeouts = conn->state == H1_EXCHANGE ||
+                    conn->state == H1_TUNNEL
+            ? conn->request->timeouts
+            : conn->timeouts;
     struct h1_limit limit = { CLOCK_NEVER, H1_CLOSE_IDLE };
     bool has_unsent = conn->output.unsent != NULL;
     if (has_unsent) {
@@ -92,6 +94,9 @@ h1_next_limit(const struct h1_conn *conn)
     case H1_EXCHANGE:
         sooner(&limit, request_deadline(conn->request), H1_CLOSE_SLOW_REQUEST);
         sooner(&limit, body_deadline(conn), H1_CLOSE_SLOW_BODY);
+        break;
+    case H1_TUNNEL:
+        sooner(&limit, clock_add_ns(conn->since_ns, timeouts->idle_ns), H1_CLOSE_TUNNEL_IDLE);
         break;
     case H1_DISCARD:
         sooner(&limit, clock_add_ns(conn->since_ns, timeouts->body_ns), H1_CLOSE_SLOW_BODY);

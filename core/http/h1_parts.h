@@ -7,6 +7,7 @@
  *     h1_preface.c  what a peer says before HTTP: for whom it speaks
  *     h1_input.c    bytes that have arrived, and what a turn leaves over
  *     h1_body.c     a request's body, into the request
+ *     h1_tunnel.c   the connection as a tunnel, once it was answered 101
  *     h1_limits.c   which time limit runs out next
  *     h1_reply.c    an answer, into the output
  */
@@ -40,7 +41,9 @@ struct turn;
     X(PREFACE,   h1_step_preface,  MAY(OPENING) | MAY(IDLE) | MAY(FINISH) | MAY(CLOSED))   \
     X(IDLE,      h1_step_idle,     MAY(HEAD) | MAY(FINISH) | MAY(CLOSED))                  \
     X(HEAD,      h1_step_head,     MAY(EXCHANGE) | MAY(FINISH) | MAY(CLOSED))              \
-    X(EXCHANGE,  h1_step_exchange, MAY(IDLE) | MAY(DISCARD) | MAY(FINISH) | MAY(CLOSED))   \
+    X(EXCHANGE,  h1_step_exchange, MAY(IDLE) | MAY(DISCARD) | MAY(FINISH) | MAY(TUNNEL) |  \
+            MAY(CLOSED))                                                                   \
+    X(TUNNEL,    h1_step_tunnel,   MAY(FINISH) | MAY(CLOSED))                              \
     X(DISCARD,   h1_step_discard,  MAY(IDLE) | MAY(FINISH) | MAY(CLOSED))                  \
     X(FINISH,    h1_step_finish,   MAY(LINGER) | MAY(CLOSED))                              \
     X(LINGER,    h1_step_linger,   MAY(CLOSED))                                            \
@@ -83,11 +86,12 @@ struct h1_conn {
     bool is_stopping            : 1; /* engine_stop() */
     bool reads_body             : 1; /* the client's time for its body runs, from since_ns */
     bool is_introduced          : 1; /* the peer has said for whom it speaks, or need not */
+    bool has_shut               : 1; /* in TUNNEL: our flow has ended, and so it was said */
     struct carrier carrier;
     struct loop_task task;
     struct coarse_timer timer;
     const struct http_timeouts *timeouts; /* borrowed: those of the last request's route */
-    struct weir_request *request;         /* owned; in HEAD and EXCHANGE, else NULL */
+    struct weir_request *request;         /* owned; in HEAD, EXCHANGE and TUNNEL */
     struct weir_request *answered;        /* owned: answers in the output, oldest first */
     struct weir_request **answered_end;
     struct rest {
@@ -99,8 +103,8 @@ struct h1_conn {
     struct h1_reply reply;
     uint64_t requests;        /* begun */
     uint64_t body_left_bytes; /* of a body with a length */
-    uint64_t since_ns; /* PREFACE, IDLE: in it; EXCHANGE: last body bytes; DISCARD: the answer;
-                          LINGER: our FIN */
+    uint64_t since_ns; /* PREFACE, IDLE: in it; EXCHANGE: last body bytes; TUNNEL: last bytes;
+                          DISCARD: the answer; LINGER: our FIN */
     uint64_t sent_ns;  /* the socket last took something */
 
     _Alignas(8) unsigned char stream_memory[TCP_STREAM_BYTES];
@@ -118,6 +122,7 @@ struct turn {
     unsigned reads, requests;
     uint64_t queued_before; /* conn->output.queued_bytes as it began */
     bool was_short;         /* the last read emptied the stream */
+    bool by_bytes;          /* begun by STREAM_READABLE */
     bool must_yield;        /* goes on in the next turn of the loop */
 };
 
@@ -159,6 +164,14 @@ enum step_result h1_step_exchange(struct turn *turn);
 enum step_result h1_step_discard(struct turn *turn);
 enum step_result h1_step_finish(struct turn *turn);
 enum step_result h1_step_linger(struct turn *turn);
+
+/* h1_tunnel.c: the answer in hand is a committed 101. Its head into the output, and on. */
+enum step_result h1_begin_tunnel(struct turn *turn);
+enum step_result h1_step_tunnel(struct turn *turn);
+
+/* The answer in hand is in the output, and with it the request goes to those that end when the
+ * socket has taken theirs. */
+void h1_put_answered(struct h1_conn *conn);
 
 /* The head is read or refused; from here on the request is its handler's. */
 enum step_result h1_begin_exchange(struct h1_conn *conn);

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/num.h"
 #include "event/loop.h"
+#include "http/upgrade.h"
 
 /* Enough for the status line, Date, Server and the framing fields. */
 #define HEAD_OWN_BYTES 256u
@@ -24,10 +25,13 @@ put(char *at, struct weir_str s)
 #define PUT(at, literal) put(at, WEIR_STR(literal))
 
 /* RFC 9112 section 6: no body where the status or method has none, the declared or known
- * length, chunks for HTTP/1.1, the connection's end for HTTP/1.0. */
+ * length, chunks for HTTP/1.1, the connection's end for HTTP/1.0 and for a tunnel. */
 static enum h1_framing
 choose_framing(const struct weir_request *request)
 {
+    if (reply_is_switch(&request->reply)) {
+        return H1_UNTIL_CLOSE;
+    }
     if (reply_is_bodiless(request)) {
         return H1_NO_BODY;
     }
@@ -81,7 +85,11 @@ put_framing(char *at, const struct weir_request *request, enum h1_framing framin
     } else if (framing == H1_CHUNKED) {
         at = PUT(at, "Transfer-Encoding: chunked\r\n");
     }
-    if (!keep_alive) {
+    if (reply_is_switch(reply)) {
+        at = PUT(at, "Connection: Upgrade\r\nUpgrade: ");
+        at = put(at, reply->switched_to);
+        at = PUT(at, "\r\n");
+    } else if (!keep_alive) {
         at = PUT(at, "Connection: close\r\n");
     } else if (request->head.minor == 0) {
         at = PUT(at, "Connection: keep-alive\r\n");
@@ -93,7 +101,7 @@ static size_t
 head_bytes_max(const struct weir_request *request)
 {
     const struct reply *reply = &request->reply;
-    size_t bytes = HEAD_OWN_BYTES + request->engine->server_name.len;
+    size_t bytes = HEAD_OWN_BYTES + request->engine->server_name.len + reply->switched_to.len;
     for (uint32_t i = 0; i < reply->field_count; i++) {
         bytes += reply->fields[i].name.len + reply->fields[i].value.len + 4;
     }

@@ -4,6 +4,7 @@
 
 #include "base/budget.h"
 #include "http/h1_parts.h"
+#include "http/upgrade.h"
 
 enum step_result
 h1_leave(struct h1_conn *conn, enum h1_close reason)
@@ -76,6 +77,7 @@ static const struct request_transport transport = {
     .wake = transport_wake,
     .interim = transport_interim,
     .local = transport_local,
+    .can_switch = true,
 };
 
 /* ---- steps ------------------------------------------------------------------------------- */
@@ -235,6 +237,18 @@ cut_exchange(struct turn *turn)
     return STEP_AGAIN;
 }
 
+void
+h1_put_answered(struct h1_conn *conn)
+{
+    struct weir_request *request = h1_take_request(conn);
+    request->sent_at = conn->output.queued_bytes;
+    request->next = NULL;
+    *conn->answered_end = request;
+    conn->answered_end = &request->next;
+    conn->timeouts = request->timeouts;
+    conn->since_ns = h1_now_ns(conn);
+}
+
 /* The answer is in the output: what comes next. */
 static enum step_result
 end_exchange(struct turn *turn)
@@ -251,13 +265,7 @@ end_exchange(struct turn *turn)
     /* A client that meant to go on may be sending already; closing over that would be a reset,
      * and could cost it this answer. */
     conn->must_linger |= conn->is_last && request->head.keep_alive;
-    request->sent_at = conn->output.queued_bytes;
-    request->next = NULL;
-    *conn->answered_end = request;
-    conn->answered_end = &request->next;
-    h1_take_request(conn);
-    conn->timeouts = request->timeouts;
-    conn->since_ns = h1_now_ns(conn);
+    h1_put_answered(conn);
     if (conn->is_last) {
         conn->must_linger |= has_unread_body || turn->input.len > 0 || h1_may_hold_more(turn);
         h1_enter(conn, H1_FINISH);
@@ -300,6 +308,9 @@ h1_step_exchange(struct turn *turn)
     }
     if (request->reply.state != REPLY_COMMITTED || turn->output.last != OUTPUT_SENT) {
         return has_changed ? STEP_AGAIN : STEP_WAIT; /* reading does not wait for the output */
+    }
+    if (reply_is_switch(&request->reply)) {
+        return h1_begin_tunnel(turn);
     }
     if (!conn->reply.has_head && h1_waits_for_body(conn)) {
         return has_changed || conn->must_run ? STEP_AGAIN : STEP_WAIT;

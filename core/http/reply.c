@@ -13,6 +13,7 @@
 #include "base/num.h"
 #include "http/error_body.h"
 #include "http/request.h"
+#include "http/upgrade.h"
 
 #define FIELDS_MAX   256u
 #define TRAILERS_MAX 65536u
@@ -47,7 +48,16 @@ clear(struct weir_request *request)
     reply->hides_date = reply->hides_server = false;
     reply->length_bytes = LENGTH_UNKNOWN;
     reply->written_bytes = 0;
-    reply->trailers = weir_str_make(NULL, 0);
+    reply->trailers = reply->switched_to = weir_str_make(NULL, 0);
+}
+
+static void
+begin(struct weir_request *request, unsigned status)
+{
+    clear(request);
+    request->reply.state = REPLY_BEGUN;
+    request->reply.status = (uint16_t)status;
+    request->reply.beginnings++;
 }
 
 int
@@ -59,10 +69,26 @@ weir_reply_begin(struct weir_request *request, unsigned status)
     if (status < 200 || status > 599) {
         return -EINVAL;
     }
-    clear(request);
-    request->reply.state = REPLY_BEGUN;
-    request->reply.status = (uint16_t)status;
-    request->reply.beginnings++;
+    begin(request, status);
+    return 0;
+}
+
+int
+reply_begin_switch(struct weir_request *request, struct weir_str protocol)
+{
+    if (!is_changeable(request)) {
+        return -EALREADY;
+    }
+    if (!upgrade_is_offered(request, protocol)) {
+        return -ENOTSUP;
+    }
+    struct weir_str copy = arena_copy(&request->arena, protocol);
+    if (copy.ptr == NULL) {
+        return -ENOMEM;
+    }
+    begin(request, 101);
+    request->reply.switched_to = copy;
+    request->reply.is_head_due = true; /* the client waits for it before it says more */
     return 0;
 }
 
@@ -448,8 +474,8 @@ weir_reply_replace_body(struct weir_request *request, struct weir_str type,
         WEIR_STR_INIT("Accept-Ranges"),
     };
     struct reply *reply = &request->reply;
-    if (reply->state != REPLY_BEGUN) {
-        return reply->state == REPLY_NONE ? -EINVAL : -EALREADY;
+    if (reply->state != REPLY_BEGUN || reply_is_switch(reply)) {
+        return reply->state == REPLY_COMMITTED ? -EALREADY : -EINVAL;
     }
     struct slice slice;
     int r = text.len == 0 ? 0 : slice_copy(text, &slice);

@@ -14,6 +14,7 @@
 #include "base/budget.h"
 #include "http/request.h"
 #include "http/spill.h"
+#include "http/upgrade.h"
 
 /* What of a kept answer is brought back stands ready up to here. */
 #define READY_BYTES (64u << 10)
@@ -236,8 +237,8 @@ weir_reply_keep(struct weir_request *request)
     if (reply->state == REPLY_NONE || reply->ended) {
         return -EINVAL;
     }
-    if (reply->kept != NULL) {
-        return 0;
+    if (reply->kept != NULL || reply_is_switch(reply)) {
+        return 0; /* whoever sends through a tunnel waits for whoever reads */
     }
     struct reply_kept *kept = arena_zalloc(&request->arena, sizeof(*kept));
     if (kept == NULL) {

@@ -39,6 +39,7 @@ struct request_transport {
     int (*interim)(struct weir_request *request, unsigned status, struct weir_str lines);
     /* The address that its client has connected to; false when it is not known. NULL: never. */
     bool (*local)(const struct weir_request *request, struct addr_ip *out);
+    bool can_switch; /* it can go on as a tunnel: http/upgrade.h */
 };
 
 /* Why a request ended: for logs and counters. */
@@ -50,6 +51,7 @@ struct request_transport {
     X(CLIENT_WRONG,   "client_wrong",   "the client broke the protocol")             \
     X(ANSWER_SHORT,   "answer_short",   "the answer was shorter than declared")      \
     X(ANSWER_FAILED,  "answer_failed",  "the answer failed after it had begun")      \
+    X(IDLE,           "idle",           "nothing came through a tunnel for too long") \
     X(STOPPED,        "stopped",        "the server stopped")
 // clang-format on
 
@@ -84,6 +86,8 @@ struct request_body {
     bool wanted;              /* somebody reads: 100 Continue may go out */
     bool is_checked;          /* nobody reads: what comes is counted and dropped */
     bool ended;               /* all of it has come */
+    bool is_raw;              /* the client's flow of a tunnel: no limit of bodies holds */
+    bool waits_for_room;      /* the transport does, in a tunnel: whoever makes some wakes it */
     struct chunked *chunked;  /* HTTP/1's, when it comes in chunks; in the arena */
     /* The client's time: while the transport waits for it, and no longer (limits.body_rate). */
     uint64_t resumed_ns, spent_ns;
@@ -139,6 +143,7 @@ struct reply {
     struct slice_queue *wire;    /* what leaves: &queue, or behind the body filters */
     bool wire_ended;             /* with filters: nothing follows in `wire` */
     struct weir_str trailers;    /* field lines, in the arena */
+    struct weir_str switched_to; /* of a 101: the protocol; else empty */
     struct reply_field inlined[REPLY_FIELDS_INLINE]; /* last: not cleared for a request */
 };
 

@@ -169,8 +169,8 @@ request_body_push(struct weir_request *request, struct weir_str bytes)
 {
     struct request_body *in = &request->in;
     WEIR_ASSERT(!in->ended && in->error == 0);
-    if (bytes.len > request->limits->body_bytes ||
-            in->received_bytes > request->limits->body_bytes - bytes.len) {
+    uint64_t limit = in->is_raw ? HTTP_UNLIMITED : request->limits->body_bytes;
+    if (bytes.len > limit || in->received_bytes > limit - bytes.len) {
         in->error = -EMSGSIZE;
         return in->error;
     }

@@ -9,6 +9,7 @@
 #include <weir/log.h>
 
 #include "base/assert.h"
+#include "http/upgrade.h"
 #include "module/course_parts.h"
 #include "module/exchange.h"
 #include "module/figures.h"
@@ -325,7 +326,7 @@ log_misdeeds(const struct weir_request *request)
         course_log_request(request, "the answer was longer than its Content-Length: cut");
     }
     bool has_failed = request->end == REQUEST_END_ANSWER_FAILED && reply->is_broken;
-    if (request->end == REQUEST_END_ANSWER_SHORT || has_failed) {
+    if (request->end == REQUEST_END_ANSWER_SHORT || (has_failed && !reply_is_switch(reply))) {
         course_log_request(request,
                 "the answer could not be finished: the connection was closed");
     }

@@ -11,6 +11,7 @@
 #include <errno.h>
 
 #include "http/representation.h"
+#include "http/upgrade.h"
 #include "module/course_parts.h"
 
 static void
@@ -136,8 +137,9 @@ static void
 commit(struct weir_request *request, struct course *course)
 {
     check_reply(request, course);
-    if (representation_settle(request, course_has_reply_filters(course))) {
-        course->enabled = NULL; /* filters were for the representation */
+    if (reply_is_switch(&request->reply) ||
+            representation_settle(request, course_has_reply_filters(course))) {
+        course->enabled = NULL; /* filters were for the representation, none is for a tunnel */
     }
     bool has_filters = course_has_reply_filters(course);
     request->reply.hides_length |= has_filters && reply_is_bodiless(request);

@@ -15,7 +15,7 @@
 #include "base/assert.h"
 #include "event/loop.h"
 #include "event/timer.h"
-#include "http/request.h"
+#include "http/upgrade.h"
 #include "module/course.h"
 #include "observe/log.h"
 #include "upstream/exchange.h"
@@ -397,7 +397,8 @@ static int
 copy_head(struct weir_request *request, const struct exchange *inner)
 {
     const struct answer_head *head = &inner->answer;
-    int r = weir_reply_begin(request, head->status);
+    int r = inner->is_switched ? reply_begin_switch(request, inner->upgrade)
+                               : weir_reply_begin(request, head->status);
     for (uint32_t i = 0; r == 0 && i < head->field_count; i++) {
         if (!answer_field_is_hop(head, i)) {
             r = weir_reply_add(request, answer_field_name(head, i),
@@ -409,6 +410,9 @@ copy_head(struct weir_request *request, const struct exchange *inner)
     }
     if (r < 0) {
         return r;
+    }
+    if (inner->is_switched) {
+        return 0; /* what follows has no length, whatever this says */
     }
     request->reply.length_bytes = head->declared_bytes;
     request->reply.hides_length = head->declared_bytes == LENGTH_UNKNOWN &&
@@ -432,14 +436,15 @@ static void
 log_break(const struct weir_exchange *exchange, const struct weir_request *request)
 {
     struct weir_str target = head_target(&request->head), fault = weir_exchange_fault(exchange);
-    log_write_within((enum log_level)request->log_level, LOG_WARN,
-            "%.*s %.*s: upstream %.*s, %.*s: %s%s%.*s: the answer is broken off",
+    bool is_tunnel = exchange->exchange.is_switched; /* which peers leave as they like */
+    log_write_within((enum log_level)request->log_level, is_tunnel ? LOG_INFO : LOG_WARN,
+            "%.*s %.*s: upstream %.*s, %.*s: %s%s%.*s: the %s is broken off",
             WEIR_STR_ARG(head_method(&request->head)),
             (int)(target.len < 200 ? target.len : 200), target.ptr,
             WEIR_STR_ARG(exchange->exchange.group->settings->name),
             WEIR_STR_ARG(weir_exchange_address(exchange)),
             upstream_result_word(exchange->exchange.error), fault.len > 0 ? ", " : "",
-            WEIR_STR_ARG(fault));
+            WEIR_STR_ARG(fault), is_tunnel ? "tunnel" : "answer");
 }
 
 /* The answer cannot go on as it has begun: the client must see that. */
@@ -475,10 +480,13 @@ pour(struct reply_source *source, struct weir_request *request)
         inner->error = WEIR_EXCHANGE_EXHAUSTED;
     }
     if (inner->body.bytes > 0 || inner->state != EXCHANGE_OVER) {
-        if (has_moved) {
+        if (has_moved && (inner->is_held || !inner->is_switched)) {
             exchange_wake(inner); /* there is room again */
         }
-        return has_moved;
+        bool is_half = inner->is_switched && inner->is_complete && inner->body.bytes == 0 &&
+                !request->reply.ended;
+        request->reply.ended |= is_half; /* the client's flow of the tunnel may go on */
+        return has_moved || is_half;
     }
     if (inner->error != WEIR_EXCHANGE_FINE) {
         break_off(exchange, request);
@@ -505,19 +513,23 @@ weir_exchange_adopt(struct weir_exchange *exchange)
     struct weir_request *request = exchange->request;
     struct exchange *inner = &exchange->exchange;
     if (!inner->has_head || inner->error != WEIR_EXCHANGE_FINE || exchange->is_source ||
-            exchange->is_waiting || exchange->link == NULL || copy_head(request, inner) < 0) {
+            exchange->is_waiting || exchange->link == NULL ||
+            (inner->is_switched && request->in.sink != NULL) || copy_head(request, inner) < 0) {
         weir_exchange_close(exchange);
         return WEIR_FAILED;
     }
     exchange->is_source = true;
     request->reply.mark_bytes = REPLY_MARK_BYTES;
     request->reply.source = &exchange->source;
+    if (inner->is_switched) {
+        request->in.sink = &exchange->sink;
+    }
     pour(&exchange->source, request);
     if (inner->error != WEIR_EXCHANGE_FINE) {
         request->forced_status = 0;
         return WEIR_FAILED;
     }
-    if (exchange->link != NULL && request->reply.written_bytes == 0) {
+    if (exchange->link != NULL && request->reply.written_bytes == 0 && !inner->is_switched) {
         uint64_t due_ns = loop_now_ns(request->engine->loop) + HEAD_DELAY_NS;
         int r = timer_set(&exchange->head_timer, due_ns);
         (void)r; /* then it waits for its body */

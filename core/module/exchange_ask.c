@@ -8,6 +8,7 @@
 #include "http/host.h"
 #include "http/request.h"
 #include "http/spill.h"
+#include "http/upgrade.h"
 #include "module/client.h"
 #include "module/course.h"
 #include "module/exchange.h"
@@ -15,7 +16,7 @@
 #include "upstream/exchange.h"
 
 /* Blanks, version, line ends, and the framing fields. */
-#define OWN_BYTES 160u
+#define OWN_BYTES 200u
 
 int
 exchange_read_ask(const struct weir_exchange_ask *from, struct weir_exchange_ask *to)
@@ -210,7 +211,7 @@ bytes_max(const struct weir_request *request, const struct weir_exchange_ask *as
         const struct parts *parts)
 {
     size_t bytes = OWN_BYTES + parts->method.len + parts->path.len + parts->query.len +
-            parts->host.len;
+            parts->host.len + ask->upgrade.len;
     if ((ask->flags & WEIR_EXCHANGE_NO_FIELDS) == 0) {
         for (uint32_t i = 0; i < request->head.field_count; i++) {
             const struct head_field *field = &request->head.fields[i];
@@ -263,6 +264,21 @@ put_framing(char *at, struct exchange *exchange, const struct weir_request *requ
     return at;
 }
 
+/* Only what the client offers, to whom 101 will be the answer, and in the way it does. */
+static int
+settle_upgrade(struct exchange *exchange, struct weir_request *request,
+        const struct weir_exchange_ask *ask, const struct parts *parts)
+{
+    if (ask->upgrade.len == 0) {
+        return 0;
+    }
+    if (!upgrade_is_offered(request, ask->upgrade) || parts->id != request->head.method) {
+        return -EINVAL;
+    }
+    exchange->upgrade = arena_copy(&request->arena, ask->upgrade);
+    return exchange->upgrade.ptr == NULL ? -ENOMEM : 0;
+}
+
 int
 exchange_fill(struct exchange *exchange, struct weir_request *request,
         const struct weir_exchange_ask *ask)
@@ -271,6 +287,9 @@ exchange_fill(struct exchange *exchange, struct weir_request *request,
     int r = read_parts(request, exchange, ask, &parts);
     if (r == 0) {
         r = check_fields(ask);
+    }
+    if (r == 0) {
+        r = settle_upgrade(exchange, request, ask, &parts);
     }
     char *memory;
     if (r == 0) {
@@ -291,6 +310,10 @@ exchange_fill(struct exchange *exchange, struct weir_request *request,
     at = put(at, WEIR_STR(" HTTP/1.1\r\n"));
     at = put_field(at, WEIR_STR("Host"), parts.host);
     at = put_fields(at, request, ask);
+    if (exchange->upgrade.len > 0) {
+        at = put(at, WEIR_STR("Connection: upgrade\r\n"));
+        at = put_field(at, WEIR_STR("Upgrade"), exchange->upgrade);
+    }
     at = put_framing(at, exchange, request, parts.id);
     at = put(at, WEIR_STR("\r\n"));
     exchange->head.len = (uint64_t)(at - memory);

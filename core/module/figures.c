@@ -11,6 +11,7 @@
 #include "http/file_cache.h"
 #include "http/method.h"
 #include "http/spill.h"
+#include "http/upgrade.h"
 #include "module/hook_figures.h"
 #include "module/life.h"
 #include "module/module_metrics.h"
@@ -74,6 +75,10 @@ or_nowhere(metric_cell *cells)
             f->requests_shed)                                                                    \
     X(COUNTER, "weir_http_readers_shed_total", "Stalled readers closed for want of memory",      \
             f->readers_shed)                                                                     \
+    X(GAUGE,   "weir_tunnels", "Open connections that carry another protocol than HTTP",         \
+            f->tunnels)                                                                          \
+    X(COUNTER, "weir_upgrades_total", "Connections that went on in another protocol",            \
+            f->upgrades)                                                                         \
     X(COUNTER, "weir_received_bytes_total", "Bytes received from clients", f->bytes_in)          \
     X(COUNTER, "weir_sent_bytes_total", "Bytes sent to clients", f->bytes_out)                   \
     X(COUNTER, "weir_file_cache_hits_total", "Files that were found in memory",                  \
@@ -228,8 +233,11 @@ static void
 count_parts(const struct recent *recent, const struct weir_request *request)
 {
     uint64_t now_ns = loop_now_ns(request->engine->loop), ns[PART_COUNT];
-    uint64_t left_ns = ns[PART_ALL] = now_ns - request->began_ns;
     uint64_t left_at_ns = request->reply_left_ns;
+    if (reply_is_switch(&request->reply) && left_at_ns != 0) {
+        now_ns = left_at_ns; /* the time of a tunnel, hours perhaps, is none of an answer */
+    }
+    uint64_t left_ns = ns[PART_ALL] = now_ns - request->began_ns;
     ns[PART_WRITE] = left_at_ns == 0 ? 0 : take(&left_ns, now_ns - left_at_ns);
     ns[PART_READ] = take(&left_ns,
             request->head_read_ns == 0

@@ -12,7 +12,7 @@
 static const char *const reserved[] = { "weir_body_", "weir_build_", "weir_connections",
     "weir_file_cache_", "weir_generation", "weir_hook_", "weir_http_", "weir_listener_",
     "weir_log_", "weir_memory_", "weir_metric_", "weir_pool_", "weir_received_", "weir_sent_",
-    "weir_worker_", "weir_workers" };
+    "weir_tunnels", "weir_upgrades_", "weir_worker_", "weir_workers" };
 
 static const char expected_name[] =
         "weir_MODULE_WHAT: lower case letters, digits and _, with _ for - in the module's name";

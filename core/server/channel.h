@@ -104,8 +104,8 @@ struct channel_recycle {
 };
 
 struct channel_figures {
-    uint64_t connections_accepted, connections_open, connections_active, requests, bytes_in,
-            bytes_out;
+    uint64_t connections_accepted, connections_open, connections_active, tunnels, requests,
+            bytes_in, bytes_out;
 };
 
 struct channel_message {

@@ -148,11 +148,12 @@ static void
 print_worker(const struct config_value *worker)
 {
     printf("    worker %-3lld process %-8lld %-9.*s %10lld requests; connections: %lld active, "
-           "%lld idle, %lld accepted, %lld closed\n",
+           "%lld idle, %lld accepted, %lld closed; %lld tunnels\n",
             number_of(worker, "index"), number_of(worker, "process"),
             WEIR_STR_ARG(text_of(worker, "state")), number_of(worker, "requests"),
             number_of(worker, "connections_active"), number_of(worker, "connections_idle"),
-            number_of(worker, "connections_accepted"), number_of(worker, "connections_closed"));
+            number_of(worker, "connections_accepted"), number_of(worker, "connections_closed"),
+            number_of(worker, "tunnels"));
 }
 
 static void

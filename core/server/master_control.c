@@ -57,7 +57,8 @@ put_worker(const struct crew_worker *worker, struct buf *json)
     return buf_printf(json,
             "{\"index\": %u, \"process\": %d, \"state\": \"%s\", \"requests\": %llu, "
             "\"connections_open\": %llu, \"connections_active\": %llu, \"connections_idle\": %llu, "
-            "\"connections_accepted\": %llu, \"connections_closed\": %llu, \"bytes_in\": %llu, "
+            "\"connections_accepted\": %llu, \"connections_closed\": %llu, \"tunnels\": %llu, "
+            "\"bytes_in\": %llu, "
             "\"bytes_out\": %llu}",
             worker->index, (int)worker->pid, worker_state(worker),
             (unsigned long long)figures->requests,
@@ -65,7 +66,8 @@ put_worker(const struct crew_worker *worker, struct buf *json)
             (unsigned long long)(figures->connections_open - active),
             (unsigned long long)figures->connections_accepted,
             (unsigned long long)(figures->connections_accepted - figures->connections_open),
-            (unsigned long long)figures->bytes_in, (unsigned long long)figures->bytes_out);
+            (unsigned long long)figures->tunnels, (unsigned long long)figures->bytes_in,
+            (unsigned long long)figures->bytes_out);
 }
 
 static int

@@ -100,6 +100,7 @@ on_figures_timer(struct timer *timer)
         sum.connections_accepted += accepted;
         sum.connections_open += accepted > closed ? accepted - closed : 0;
         sum.connections_active += atomic_load_explicit(&figures->active, memory_order_relaxed);
+        sum.tunnels += atomic_load_explicit(&figures->tunnels, memory_order_relaxed);
         sum.requests += atomic_load_explicit(&figures->requests, memory_order_relaxed);
         sum.bytes_in += atomic_load_explicit(&figures->bytes_in, memory_order_relaxed);
         sum.bytes_out += atomic_load_explicit(&figures->bytes_out, memory_order_relaxed);

@@ -333,6 +333,7 @@ on_figures_timer(struct timer *timer)
     publish(&loop->figures.accepted, figures->connections_opened);
     publish(&loop->figures.closed, figures->connections_closed);
     publish(&loop->figures.active, figures->connections_active);
+    publish(&loop->figures.tunnels, figures->tunnels);
     publish(&loop->figures.requests, figures->requests_begun);
     publish(&loop->figures.bytes_in, figures->bytes_in);
     publish(&loop->figures.bytes_out, figures->bytes_out);

@@ -51,7 +51,7 @@ struct worker_order {
 
 /* Read by the main thread while the loop runs. */
 struct worker_loop_figures {
-    _Atomic(uint64_t) accepted, closed, active, requests, bytes_in, bytes_out;
+    _Atomic(uint64_t) accepted, closed, active, tunnels, requests, bytes_in, bytes_out;
 };
 
 struct worker_loop {

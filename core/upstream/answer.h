@@ -37,6 +37,7 @@
     X(ENCODING_IN_1_0,     "Transfer-Encoding in HTTP/1.0 (RFC 9112 6.1)")                   \
     X(UNWANTED_BODY,       "a body where the status allows none (RFC 9110 6.4.1)")           \
     X(UNASKED_SWITCH,      "101 that nobody asked for (RFC 9110 15.2.2)")                    \
+    X(WRONG_SWITCH,        "101, but not to the protocol asked for (RFC 9110 15.2.2)")       \
     X(TOO_MANY_INTERIM,    "more 1xx answers than anybody needs")                            \
     X(BAD_CHUNK,           "a malformed chunk (RFC 9112 7.1)")                               \
     X(TRAILERS_TOO_LARGE,  "trailers of more than 64 KiB or 128 fields")                     \

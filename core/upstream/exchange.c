@@ -315,8 +315,12 @@ let_go(struct exchange *exchange)
     case EXCHANGE_CONNECTING:
     case EXCHANGE_RUNNING: {
         struct upstream_conn *conn = exchange->conn;
+        enum request_end end = exchange->request->end;
         exchange->conn = NULL;
-        upstream_conn_close(conn, true);
+        /* A tunnel that is ended, and was not lost, has nothing on its way. */
+        bool is_whole = exchange->is_switched && conn->output.unsent == NULL &&
+                (end == REQUEST_END_IDLE || end == REQUEST_END_STOPPED);
+        upstream_conn_close(conn, !is_whole);
         break;
     }
     }

@@ -75,6 +75,7 @@ struct exchange {
     struct slice head;         /* owned: the whole head as it is sent */
     bool has_body, is_chunked; /* the request's body goes along, in chunks */
     bool is_to_head;           /* the method is HEAD */
+    struct weir_str upgrade;   /* asks to go on in this protocol; empty: in HTTP */
     bool is_idempotent;
     uint32_t retry_on; /* WEIR_RETRY_..., or-ed */
     struct upstream_wish wish;
@@ -109,6 +110,7 @@ struct exchange {
     bool has_head, has_body_reader;
     bool is_complete;    /* all of it has come */
     bool is_passed_over; /* another target is asked: nobody sees it */
+    bool is_switched;    /* it was 101, and what follows is a tunnel: upstream/tunnel.h */
     bool has_news;
     bool is_held;      /* nothing is read, since what was is not taken */
     bool reads_blocks; /* the last read was large: the next goes where its bytes can stay */

@@ -14,6 +14,7 @@
 #include "upstream/conn.h"
 #include "upstream/exchange.h"
 #include "upstream/introduce.h"
+#include "upstream/tunnel.h"
 
 /* Portions of a request's body, each a chunk where it goes in chunks. */
 #define PORTION_BYTES 65536u
@@ -214,9 +215,11 @@ take_head(struct exchange *exchange)
 {
     const struct answer_head *head = &exchange->answer;
     if (head->status == 101) {
-        return ANSWER_UNASKED_SWITCH;
-    }
-    if (head->status < 200) {
+        enum answer_fault fault = tunnel_take_switch(exchange);
+        if (fault != ANSWER_GOOD) {
+            return fault;
+        }
+    } else if (head->status < 200) {
         if (++exchange->interims > EXCHANGE_INTERIM_MAX) {
             return ANSWER_TOO_MANY_INTERIM;
         }
@@ -336,7 +339,7 @@ receive_answer(struct exchange *exchange, enum weir_exchange_error *error)
             return READ_ALL;
         }
         if (n == 0 && exchange->has_head && answer_body_ends_so(&exchange->body_reader)) {
-            exchange->is_complete = true;
+            exchange->is_complete = exchange->has_news = true;
             return READ_ENDED;
         }
         if (n <= 0) {
@@ -376,8 +379,9 @@ receive_answer(struct exchange *exchange, enum weir_exchange_error *error)
 enum exchange_turn
 exchange_turn(struct exchange *exchange, struct output *output, enum weir_exchange_error *error)
 {
-    bool can_send = send_request(exchange, output);
-    if (!can_send) {
+    if (exchange->is_switched) {
+        tunnel_send(exchange, output);
+    } else if (!send_request(exchange, output)) {
         *error = WEIR_EXCHANGE_BODY;
         return EXCHANGE_FAILS;
     }
@@ -385,7 +389,7 @@ exchange_turn(struct exchange *exchange, struct output *output, enum weir_exchan
         *error = WEIR_EXCHANGE_EXHAUSTED;
         return EXCHANGE_FAILS;
     }
-    switch (receive_answer(exchange, error)) {
+    switch (exchange->is_complete ? READ_ENDED : receive_answer(exchange, error)) {
     case READ_ALL:
         exchange->is_held = exchange->body.bytes >= exchange_mark_bytes();
         return EXCHANGE_GOES_ON;
@@ -394,8 +398,10 @@ exchange_turn(struct exchange *exchange, struct output *output, enum weir_exchan
         return is_whole && exchange->answer.keep_alive ? EXCHANGE_GIVES_BACK
                                                        : EXCHANGE_THROWS_AWAY;
     }
-    case READ_SURPLUS:
     case READ_ENDED:
+        return exchange->is_switched && !tunnel_is_over(exchange) ? EXCHANGE_GOES_ON
+                                                                  : EXCHANGE_THROWS_AWAY;
+    case READ_SURPLUS:
         return EXCHANGE_THROWS_AWAY;
     case READ_PASSED_OVER:
         return EXCHANGE_PASSES_OVER;
@@ -412,6 +418,9 @@ exchange_deadline(const struct exchange *exchange)
     const struct upstream_settings *settings = exchange->group->settings;
     if (conn->is_blocked) {
         return clock_add_ns(conn->sent_ns, settings->send_ns);
+    }
+    if (exchange->is_switched) {
+        return CLOCK_NEVER; /* the transport ends a tunnel that nothing goes through */
     }
     bool is_sent = exchange->sending == EXCHANGE_SENT ||
             exchange->sending == EXCHANGE_SENDS_NO_MORE;

@@ -192,6 +192,7 @@ pass_on(struct weir_request *request, const void *conf_)
         .flags = WEIR_EXCHANGE_RELAY_INTERIM,
         .upstream = conf->to,
         .fields = fields.items,
+        .upgrade = proxy_choose_upgrade(request, conf),
     };
     int r = fill_in_target(request, conf, &ask.target);
     if (r == 0) {
@@ -226,9 +227,7 @@ check(const void *conf_, struct weir_conf_report *report)
                 "is not in this build: bodies are streamed; limits.body_buffer reads a request's "
                 "before");
     }
-    if (conf->upgrade.count > 0) {
-        weir_conf_error(report, "upgrade", "is not in this build: no connection is upgraded");
-    }
+    proxy_check_upgrade(conf, report);
     if (conf->path != NULL) {
         struct weir_str path = weir_template_source(conf->path);
         if (path.len == 0 || (path.ptr[0] != '/' && path.ptr[0] != '{')) {
@@ -262,7 +261,8 @@ static const struct weir_option options[] = {
     WEIR_BOOL(struct proxy_conf, buffering, .preset = "false",
             .help = "Not in this build: bodies are streamed"),
     WEIR_LIST(struct proxy_conf, upgrade, .element = WEIR_TYPE_STRING,
-            .help = "Not in this build: no connection is upgraded"),
+            .help = "Protocols that a client may go on in through a tunnel, \"websocket\"; "
+                    "\"*\": any but HTTP and TLS"),
 };
 
 static const struct weir_hook hooks[] = {

@@ -18,7 +18,7 @@ struct proxy_conf {
     int forwarded;                           /* enum proxy_tells, or-ed */
     bool proxy_status;
     bool buffering;
-    struct weir_list upgrade;
+    struct weir_list upgrade; /* of struct weir_str: protocols that are tunnelled */
 };
 
 /* Fields in place of the request's own, on their way to the upstream. */
@@ -33,5 +33,12 @@ struct proxy_fields {
  * Returns 0 or -ENOMEM. */
 WEIR_MUST_USE int proxy_put_fields(struct weir_request *request, const struct proxy_conf *conf,
         struct proxy_fields *fields);
+
+/* Says what is wrong with `upgrade`, if anything. */
+void proxy_check_upgrade(const struct proxy_conf *conf, struct weir_conf_report *report);
+
+/* The first protocol that the client offers and the configuration allows; empty: none. */
+struct weir_str proxy_choose_upgrade(const struct weir_request *request,
+        const struct proxy_conf *conf);
 
 #endif

@@ -44,8 +44,9 @@ WEIR_API WEIR_LOOP uint64_t weir_connection_duration_ns(
 
 /* For close hooks, 0 and empty before: requests that were begun, bytes that were read and
  * written, and why it ended: "client", "client_reset", "done", "refused", "idle", "slow_head",
- * "slow_body", "slow_reader", "slow_request", "broken_answer", "no_memory", "stopped",
- * "dropped", "untrusted" or "bad_proxy_header"; more words may be added. */
+ * "slow_body", "slow_reader", "slow_request", "broken_answer", "no_memory", "tunnel_idle",
+ * "tunnel_cut", "stopped", "dropped", "untrusted" or "bad_proxy_header"; more words may be
+ * added. */
 WEIR_API WEIR_LOOP uint64_t weir_connection_requests(const struct weir_connection *connection);
 WEIR_API WEIR_LOOP uint64_t weir_connection_received_bytes(
         const struct weir_connection *connection);

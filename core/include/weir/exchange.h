@@ -92,6 +92,12 @@ struct weir_exchange_ask {
     /* Of the upstream's `retry`, only these reasons (WEIR_RETRY_..., or-ed), and no more often;
      * 0: all that it lists, as often as it says. */
     uint32_t retry_on, retry_times;
+
+    /* A protocol to go on in (weir_request_upgrade_at()); .len 0: HTTP. If that is what the
+     * upstream does, the answer's status is 101, and adopting it makes a tunnel of both
+     * connections: bytes go both ways, each until its own end, with the route's timeouts.idle;
+     * the request ends with it. Any other answer is one like all. */
+    struct weir_str upgrade;
 };
 
 /* What became of an exchange. More may be added. */
@@ -123,8 +129,9 @@ WEIR_API WEIR_ANY unsigned weir_exchange_error_status(enum weir_exchange_error e
  * Memory:  *out lives as long as the request; the exchange ends with weir_exchange_close(),
  * with the answer that it was adopted for, or before the log hooks of the request. Returns: 0;
  * -ENOENT when there is no such upstream; -EINVAL for a method, target, host or field that no
- * client may send; -EBUSY when another exchange has the body; -EMFILE when too many are open;
- * -ESHUTDOWN when the request has ended; -ENOMEM.
+ * client may send, and for an upgrade that the client does not offer; -EBUSY when another
+ * exchange has the body; -EMFILE when too many are open; -ESHUTDOWN when the request has ended;
+ * -ENOMEM.
  */
 WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_exchange_open(struct weir_request *request,
         const struct weir_exchange_ask *ask, struct weir_exchange **out);
@@ -164,8 +171,9 @@ WEIR_MUST_USE WEIR_API WEIR_LOOP ssize_t weir_exchange_read(struct weir_exchange
 
 /*
  * The answer takes the place of whatever the request has begun: status, end-to-end fields, body
- * (which flows as fast as the client reads), trailers. Fields may be changed afterwards. When
- * the exchange fails later, the client's answer is an error while its head has not left, and is
+ * (which flows as fast as the client reads), trailers. Fields may be changed afterwards. Of a
+ * 101 the rest is a tunnel, which no filter sees and whose end the request's is. When the
+ * exchange fails later, the client's answer is an error while its head has not left, and is
  * broken off otherwise, so that it never looks complete.
  * Returns: WEIR_DONE; WEIR_FAILED without a head, after an error, when the request's own head
  * has left, or without memory.

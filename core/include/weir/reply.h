@@ -80,7 +80,8 @@ WEIR_MUST_USE WEIR_API WEIR_LOOP enum weir_verdict weir_reply_wait(struct weir_r
  * says -EAGAIN above limits.reply_buffer, while a disk is slower than the writer, and where
  * nothing can be written to (the log says why): then the writer waits after all. So does what
  * else fills an answer: weir_port_write(), an exchange or an internal request that was adopted.
- * Until weir_reply_begin() begins another. Returns 0, also when it is kept already; -EINVAL
+ * Until weir_reply_begin() begins another. Returns 0, also when it is kept already, and for a
+ * tunnel (weir_exchange_adopt() of a 101), of which nothing is; -EINVAL
  * before weir_reply_begin() and after weir_reply_end(); -ENOMEM, when it is not. */
 WEIR_MUST_USE WEIR_API WEIR_LOOP int weir_reply_keep(struct weir_request *request);
 

@@ -55,6 +55,16 @@ WEIR_API WEIR_LOOP struct weir_str weir_request_field(const struct weir_request 
 WEIR_API WEIR_LOOP bool weir_request_field_at(const struct weir_request *request, uint32_t i,
         struct weir_str *name, struct weir_str *value);
 
+/*
+ * The i-th protocol that the client offers to go on in on this connection (RFC 9110 section
+ * 7.8): "websocket", "foo/2". False past the last, and where there can be no tunnel: HTTP/1.0,
+ * with content, to HEAD or CONNECT, changed in its method, not named in Connection, asked by
+ * the server itself. HTTP in any form (h2c) and TLS are never among them, since what they carry
+ * are requests that no hook would see, nor is websocket but to GET (RFC 6455 section 4.1).
+ */
+WEIR_API WEIR_LOOP bool weir_request_upgrade_at(const struct weir_request *request, uint32_t i,
+        struct weir_str *protocol);
+
 /* ---- changing it ---- */
 
 /* From hooks of the phases head and rewrite: what route conditions and all later hooks see.
@@ -152,8 +162,8 @@ WEIR_API WEIR_LOOP uint64_t weir_request_sent_bytes(const struct weir_request *r
 WEIR_API WEIR_LOOP uint64_t weir_request_sent_body_bytes(const struct weir_request *request);
 
 /* Why it ended, for log hooks: "complete", "client_left", "client_slow", "client_wrong",
- * "answer_short", "answer_failed" or "stopped"; "runs" before. Constant text; more words may be
- * added. */
+ * "answer_short", "answer_failed", "idle" (a tunnel) or "stopped"; "runs" before. Constant
+ * text; more words may be added. */
 WEIR_API WEIR_LOOP struct weir_str weir_request_end_label(const struct weir_request *request);
 
 /* Which request of its client's connection it is, from 1. */
