@@ -106,7 +106,13 @@ on_answer(struct weir_request *request, const void *conf)
     if (weir_exchange_error(state->exchange) != WEIR_EXCHANGE_FINE) {
         return fail(request, conf, state->exchange);
     }
-    return weir_exchange_adopt(state->exchange);
+    enum weir_verdict verdict = weir_exchange_adopt(state->exchange);
+    bool is_tunnel = weir_exchange_status(state->exchange) == 101;
+    if (verdict == WEIR_DONE && ((const struct proxy_conf *)conf)->buffering && !is_tunnel) {
+        int r = weir_reply_keep(request);
+        (void)r; /* it is whole already, or the client is waited for after all */
+    }
+    return verdict;
 }
 
 /* What is asked, where the configuration says so; empty: the request's own. */
@@ -222,11 +228,6 @@ static int
 check(const void *conf_, struct weir_conf_report *report)
 {
     const struct proxy_conf *conf = conf_;
-    if (conf->buffering) {
-        weir_conf_error(report, "buffering",
-                "is not in this build: bodies are streamed; limits.body_buffer reads a request's "
-                "before");
-    }
     proxy_check_upgrade(conf, report);
     if (conf->path != NULL) {
         struct weir_str path = weir_template_source(conf->path);
@@ -259,7 +260,9 @@ static const struct weir_option options[] = {
     WEIR_BOOL(struct proxy_conf, proxy_status, .preset = "false",
             .help = "Say in Proxy-Status (RFC 9209) why there is no answer"),
     WEIR_BOOL(struct proxy_conf, buffering, .preset = "false",
-            .help = "Not in this build: bodies are streamed"),
+            .help = "Keep answers that clients are slow to read, in memory and then in a file, so "
+                    "that they do not hold the upstream; limits.body_buffer does that for "
+                    "requests"),
     WEIR_LIST(struct proxy_conf, upgrade, .element = WEIR_TYPE_STRING,
             .help = "Protocols that a client may go on in through a tunnel, \"websocket\"; "
                     "\"*\": any but HTTP and TLS"),

@@ -84,7 +84,7 @@ NOW = [
         "eject": {"failures": 3, "within": "10s", "for": "10s", "for_max": "5m", "max_percent": 50, "status": ["503"]},
         "retry": {"times": 2, "on": ["connect"], "budget": 10}}}),
     *(document([*HERE, "proxy"], upstreams={"shop": {"targets": "127.0.0.1:8000"}},
-               route={"handle": {"proxy": {"to": "shop", **options}}}) for options in [{}, {"path": "/x"}]),
+               route={"handle": {"proxy": {"to": "shop", **options}}}) for options in [{}, {"path": "/x"}, {"buffering": True}]),
     use("accel", to="/in/*", headers=["X-Accel-Redirect"]),
     *(document(route={"match": "/{id}", "handle": {"respond": "{%s}" % name}}) for name in [
         "method", "scheme", "host", "target", "path", "query.x", "header.x", "cookie.x", "path.id", "client.ip", "peer.ip",
