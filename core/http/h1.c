@@ -3,6 +3,7 @@
 /*
  * One HTTP/1 connection.
  *
+ *   REFUSING --> FINISH  (one too many: h1_settings.refuses)
  *   OPENING  (only where hooks are told of connections: h1_watch)
  *    ^ | <-> PREFACE  (only where the peer says for whom it speaks: h1_preface.c)
  *      |    first byte        head complete, or refused    answer in the output
@@ -116,6 +117,7 @@ h1_end_of(enum h1_close reason)
     case H1_CLOSE_DONE:
     case H1_CLOSE_IDLE:
     case H1_CLOSE_DROPPED:
+    case H1_CLOSE_TOO_MANY:
     case H1_CLOSE_UNTRUSTED:
     case H1_CLOSE_BAD_PROXY:
     case H1_CLOSE_COUNT:
@@ -434,7 +436,9 @@ h1_conn_start(struct h1_conn *conn, struct stream *stream)
     conn->is_introduced = conn->settings->trusts_proxy == NULL;
     engine_add(conn->engine, &conn->carrier);
     const struct h1_watch *watch = conn->settings->watch;
-    if (watch != NULL) {
+    if (conn->settings->refuses) {
+        conn->state = H1_REFUSING;
+    } else if (watch != NULL) {
         conn->state = H1_OPENING;
         conn->admission = watch->opened(conn->engine, conn->settings, conn, &conn->peer,
                 &conn->watched);

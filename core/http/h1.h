@@ -28,6 +28,7 @@ struct h1_settings;
     X(TUNNEL_IDLE,  "tunnel_idle",   "nothing came through the tunnel within timeouts.idle") \
     X(TUNNEL_CUT,   "tunnel_cut",    "the other end of the tunnel was lost")          \
     X(STOPPED,      "stopped",       "the server stopped")                            \
+    X(TOO_MANY,     "too_many",      "limits.connections were open already")          \
     X(UNTRUSTED,    "untrusted",     "not one of trust.peers, where others are spoken for") \
     X(BAD_PROXY,    "bad_proxy_header", "no header of the PROXY protocol where one must be") \
     X(DROPPED,      "dropped",       "dropped by a hook before its first request")
@@ -82,6 +83,7 @@ struct h1_settings {
     const void *origin; /* borrowed: becomes request->origin */
     h1_closed_fn *on_closed;
     void *context;
+    bool refuses; /* whoever comes is answered 503 and nothing else; nobody is told of it */
     /* Not NULL: a connection begins with a header of the PROXY protocol, and is closed without
      * one; and at once, when this does not say of its peer that it may speak for others. */
     bool (*trusts_proxy)(const void *origin, const struct addr_ip *peer);

@@ -104,6 +104,7 @@ h1_next_limit(const struct h1_conn *conn)
     case H1_LINGER:
         sooner(&limit, clock_add_ns(conn->since_ns, LINGER_NS), H1_CLOSE_DONE);
         break;
+    case H1_REFUSING:
     case H1_OPENING: /* the watcher's time */
     case H1_FINISH:
     case H1_CLOSED:

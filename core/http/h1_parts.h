@@ -37,6 +37,7 @@ struct turn;
 // clang-format off
 #define H1_STATES(X)                                                                       \
     /* name      step              may go to                                           */  \
+    X(REFUSING,  h1_step_refusing, MAY(FINISH) | MAY(CLOSED))                              \
     X(OPENING,   h1_step_opening,  MAY(PREFACE) | MAY(IDLE) | MAY(CLOSED))                 \
     X(PREFACE,   h1_step_preface,  MAY(OPENING) | MAY(IDLE) | MAY(FINISH) | MAY(CLOSED))   \
     X(IDLE,      h1_step_idle,     MAY(HEAD) | MAY(FINISH) | MAY(CLOSED))                  \
@@ -156,6 +157,7 @@ void h1_end_request(const struct h1_conn *conn, struct weir_request *request, ui
         enum request_end end);
 
 /* h1_steps.c: what each state does. */
+enum step_result h1_step_refusing(struct turn *turn);
 enum step_result h1_step_opening(struct turn *turn);
 enum step_result h1_step_preface(struct turn *turn);
 enum step_result h1_step_idle(struct turn *turn);

@@ -82,6 +82,23 @@ static const struct request_transport transport = {
 
 /* ---- steps ------------------------------------------------------------------------------- */
 
+/* What a connection is told that is not served, with no word on what it asks. */
+static enum step_result
+say_unavailable(struct turn *turn, enum h1_close reason)
+{
+    output_bytes(&turn->output,
+            WEIR_STR("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
+                     "Content-Length: 0\r\nConnection: close\r\n\r\n"));
+    turn->conn->must_linger = true;
+    return h1_leave(turn->conn, reason);
+}
+
+enum step_result
+h1_step_refusing(struct turn *turn)
+{
+    return say_unavailable(turn, H1_CLOSE_TOO_MANY);
+}
+
 /* Nothing is read before the watcher has made up its mind. */
 enum step_result
 h1_step_opening(struct turn *turn)
@@ -139,11 +156,7 @@ h1_step_idle(struct turn *turn)
                 &conn->settings->timeouts);
     }
     if (conn->request == NULL) {
-        output_bytes(&turn->output,
-                WEIR_STR("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
-                         "Content-Length: 0\r\nConnection: close\r\n\r\n"));
-        conn->must_linger = true;
-        return h1_leave(conn, H1_CLOSE_NO_MEMORY);
+        return say_unavailable(turn, H1_CLOSE_NO_MEMORY);
     }
     conn->engine->figures.connections_active++;
     conn->request->peer = conn->peer;

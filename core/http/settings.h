@@ -12,6 +12,12 @@
 /* "No limit". */
 #define HTTP_UNLIMITED UINT64_MAX
 
+/* What becomes of a connection above http_limits.connections (F22). */
+enum http_connections_policy {
+    HTTP_CONNECTIONS_PAUSE, /* it waits to be accepted */
+    HTTP_CONNECTIONS_503,   /* it is answered so, and closed */
+};
+
 struct http_limits {
     /* Decided before a server is known: `defaults` and listeners only. */
     uint64_t request_line_bytes; /* 8k; 414 */
@@ -19,6 +25,7 @@ struct http_limits {
     uint64_t fields;             /* 100; 431 */
     uint64_t head_bytes;         /* 64k, the whole head, its empty line too; 431 */
     uint64_t connections;        /* 10000, of a worker and listener */
+    int connections_policy;      /* enum http_connections_policy */
     uint64_t pipeline;           /* 32 requests waiting on one connection */
 
     /* Decided before a route is known: a server too. */

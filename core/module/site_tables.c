@@ -323,6 +323,11 @@ static const struct weir_option route[] = {
     ANY("log", "Level of the error log"),
 };
 
+static const struct weir_choice connections_policies[] = {
+    { "pause", HTTP_CONNECTIONS_PAUSE },
+    { "503", HTTP_CONNECTIONS_503 },
+};
+
 static const struct weir_option limits[] = {
     WEIR_SIZE(struct limits_conf, http.request_line_bytes, .key = "request_line",
             .preset = "8k", .min = 64, .max = 1 << 20,
@@ -357,6 +362,9 @@ static const struct weir_option limits[] = {
                     "file in workers.temp_dir"),
     WEIR_COUNT(struct limits_conf, http.connections, .key = "connections", .preset = "10000",
             .help = "Most connections of a worker and listener"),
+    WEIR_ENUM(struct limits_conf, http.connections_policy, .key = "connections_policy",
+            .preset = "pause", .choices = WEIR_CHOICES(connections_policies),
+            .help = "What becomes of one more: it waits to be accepted, or is answered 503"),
     WEIR_COUNT(struct limits_conf, http.requests_per_connection,
             .key = "requests_per_connection", .preset = "false",
             .help = "Requests after which a connection is closed"),
@@ -460,6 +468,7 @@ site_scope_of(const char *group, struct weir_str key)
         { "limits", "fields", SITE_SCOPE_LISTENER },
         { "limits", "head", SITE_SCOPE_LISTENER },
         { "limits", "connections", SITE_SCOPE_LISTENER },
+        { "limits", "connections_policy", SITE_SCOPE_LISTENER },
         { "limits", "pipeline", SITE_SCOPE_LISTENER },
         { "limits", "requests_per_connection", SITE_SCOPE_SERVER },
         { "timeouts", "handshake", SITE_SCOPE_LISTENER },

@@ -30,6 +30,10 @@
  * of a generation that was replaced too. */
 #define LAST_NS NS_PER_S
 
+/* Of one listener: connections that are answered 503, and have yet to take that; each ends
+ * within the two seconds that it may linger. */
+#define REFUSED_MAX 256u
+
 /* How often the main thread's copy of the figures is brought up to date. */
 #define FIGURES_NS NS_PER_S
 
@@ -54,16 +58,30 @@ pause_doors(const struct entrance *entrance, bool is_full)
     }
 }
 
-static void
-on_closed(void *context, const struct addr_ip *peer, enum h1_close reason)
+static bool
+has_policy_503(const struct entrance *entrance)
 {
-    struct entrance *entrance = context;
-    entrance->connections--;
-    figures_count_close(entrance->loop->counted, reason);
-    if (entrance->is_full) {
-        entrance->is_full = false;
-        pause_doors(entrance, false);
+    return entrance->settings.limits.connections_policy == HTTP_CONNECTIONS_503;
+}
+
+/* Whether whoever comes next has to wait: until another ends, or was told that it is one too
+ * many. */
+static void
+update_doors(struct entrance *entrance)
+{
+    bool is_full = has_policy_503(entrance)
+            ? entrance->refused >= REFUSED_MAX
+            : entrance->connections >= entrance->connections_max;
+    if (is_full != entrance->is_full) {
+        entrance->is_full = is_full;
+        pause_doors(entrance, is_full);
     }
+}
+
+static void
+note_end(const struct entrance *entrance, const struct addr_ip *peer, enum h1_close reason)
+{
+    figures_count_close(entrance->loop->counted, reason);
     if (log_level() >= LOG_DEBUG) {
         char ip[ADDR_TEXT_BYTES];
         addr_ip_format(peer, ip);
@@ -72,22 +90,69 @@ on_closed(void *context, const struct addr_ip *peer, enum h1_close reason)
 }
 
 static void
+on_closed(void *context, const struct addr_ip *peer, enum h1_close reason)
+{
+    struct entrance *entrance = context;
+    entrance->connections--;
+    note_end(entrance, peer, reason);
+    update_doors(entrance);
+}
+
+static void
+on_refused(void *context, const struct addr_ip *peer, enum h1_close reason)
+{
+    struct entrance *entrance = context;
+    entrance->refused--;
+    note_end(entrance, peer, reason);
+    update_doors(entrance);
+}
+
+static void
+warn_of_waiting(const struct entrance *entrance)
+{
+    log_warn("listener %.*s: limits.connections (%llu) are open; new ones wait",
+            WEIR_STR_ARG(entrance->listener->site->address),
+            (unsigned long long)entrance->settings.limits.connections);
+}
+
+/* Once a second at the most. */
+static void
+warn_of_refusal(struct entrance *entrance)
+{
+    uint64_t now_ns = loop_now_ns(entrance->loop->loop);
+    entrance->unwarned++;
+    if (entrance->warned_ns != 0 && now_ns < clock_add_ns(entrance->warned_ns, NS_PER_S)) {
+        return;
+    }
+    log_warn("listener %.*s: limits.connections (%llu) are open; new ones are answered 503 "
+             "(%llu since the last line)",
+            WEIR_STR_ARG(entrance->listener->site->address),
+            (unsigned long long)entrance->settings.limits.connections,
+            (unsigned long long)entrance->unwarned);
+    entrance->warned_ns = now_ns;
+    entrance->unwarned = 0;
+}
+
+static void
 on_accept(void *owner, int fd, const struct addr *peer)
 {
     struct entrance *entrance = ((struct door *)owner)->entrance;
-    entrance->connections++;
+    bool is_refused = has_policy_503(entrance) &&
+            entrance->connections >= entrance->connections_max;
+    *(is_refused ? &entrance->refused : &entrance->connections) += 1;
     figures_count_open(entrance->loop->counted);
-    if (entrance->connections >= entrance->connections_max) {
-        entrance->is_full = true;
-        pause_doors(entrance, true);
-        log_warn("listener %.*s: limits.connections (%llu) are open; new ones wait",
-                WEIR_STR_ARG(entrance->listener->site->address),
-                (unsigned long long)entrance->settings.limits.connections);
+    update_doors(entrance);
+    if (is_refused) {
+        warn_of_refusal(entrance);
+    } else if (entrance->is_full) {
+        warn_of_waiting(entrance);
     }
-    int r = h1_serve_fd(&entrance->loop->engine, &entrance->settings, fd, peer);
+    const struct h1_settings *settings = is_refused ? &entrance->refusal : &entrance->settings;
+    int r = h1_serve_fd(&entrance->loop->engine, settings, fd, peer);
     if (r < 0) {
         /* Nobody will call on_closed() for it. */
-        on_closed(entrance, &(struct addr_ip){ .family = AF_UNIX }, H1_CLOSE_NO_MEMORY);
+        settings->on_closed(entrance, &(struct addr_ip){ .family = AF_UNIX },
+                H1_CLOSE_NO_MEMORY);
         log_error("connection refused: %s", strerror(-r));
     }
 }
@@ -359,6 +424,9 @@ make_entrances(struct worker_loop *loop, const struct worker_loop_settings *sett
         entrance->settings = listeners[i].settings;
         entrance->settings.on_closed = on_closed;
         entrance->settings.context = entrance;
+        entrance->refusal = entrance->settings;
+        entrance->refusal.on_closed = on_refused;
+        entrance->refusal.refuses = true;
         uint64_t most = entrance->settings.limits.connections;
         uint64_t share = most / settings->count + (most % settings->count != 0);
         entrance->connections_max = most == HTTP_UNLIMITED ? most : share;

@@ -24,9 +24,12 @@ struct entrance {
     struct worker_loop *loop;
     const struct generation_listener *listener; /* borrowed */
     struct h1_settings settings;                /* the listener's, with this loop's callbacks */
+    struct h1_settings refusal;                 /* of those that are answered 503 */
     uint64_t connections;                       /* open ones */
     uint64_t connections_max;                   /* limits.connections, this loop's share */
+    uint64_t refused;                           /* open ones that are not served */
     bool is_full;                               /* its doors are paused (F22) */
+    uint64_t warned_ns, unwarned;               /* of refusals: the last line, and since then */
     struct door *doors;                         /* owned: sockets that are accepted from */
 };
 

@@ -181,6 +181,56 @@ def test_above_the_limit_of_connections_accepting_pauses(weir, raw):
     assert raw(running).send(GET).read().status == 200
 
 
+def test_with_policy_503_the_one_too_many_is_told_so(weir, raw):
+    """F22: at once and whatever it asks; idle connections count, and whoever comes when one has ended is served."""
+    running = weir(limited({"connections": 2, "connections_policy": "503"}))
+    first, second = raw(running), raw(running)
+    for connection in (first, second):
+        assert connection.send(GET).read().status == 200
+    for ask in (GET, GET * 3, b"", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab", b"\0"):
+        refused_one = raw(running).send(ask)
+        answer = refused_one.read()
+        assert (answer.status, answer.body, answer.field("connection")) == (503, b"", "close")
+        assert answer.field("retry-after") == "1"
+        refused_one.expect_closed()
+    running.wait_for_line(r"limits.connections \(2\) are open; new ones are answered 503")
+    for connection in (first, second) * 5:
+        assert connection.send(GET).read().status == 200
+    first.close()
+    assert eventually(lambda: raw(running).send(GET).read().status == 200)
+
+
+def test_with_policy_503_clients_that_stay_hold_no_memory(weir, raw):
+    """Those that were told and do not leave are closed; more than 256 of them at once wait for that."""
+    running = weir(limited({"connections": 1, "connections_policy": "503"}))
+    served = raw(running)
+    assert served.send(GET).read().status == 200
+    before = running.descriptor_count()
+    strangers = [raw(running) for _ in range(300)]
+    assert eventually(lambda: running.descriptor_count() >= before + 10)
+    assert running.descriptor_count() <= before + 257
+    for stranger in strangers:
+        assert stranger.read().status == 503
+    assert served.send(GET).read().status == 200
+    assert eventually(lambda: running.descriptor_count() <= before)
+    served.close()
+    assert eventually(lambda: raw(running).send(GET).read().status == 200)
+
+
+def test_refused_connections_are_counted_by_that_reason(weir, raw):
+    document = limited({"connections": 1, "connections_policy": "503"})
+    document["modules"].append("metrics")
+    document["servers"][0]["routes"].insert(0, {"match": "/metrics", "handle": "metrics"})
+    running = weir(document)
+    served = raw(running)
+    assert served.send(GET).read().status == 200
+    for _ in range(3):
+        with raw(running) as stranger:
+            assert stranger.read().status == 503
+    counted = 'weir_connections_closed_total{reason="too_many"} 3'
+    assert eventually(lambda: counted in served.send(get("/metrics")).read().body.decode())
+
+
 def test_a_reset_connection_makes_room_for_the_next(weir, raw):
     running = weir(limited({"connections": 1}))
     for _ in range(20):

@@ -50,7 +50,7 @@ NOW = [
     document(control={"listen": "unix:x"}),
     *(document(defaults={"limits": {key: value}}) for key, value in [
         ("request_line", "8k"), ("field", "8k"), ("fields", 100), ("head", "64k"), ("body", "1m"), ("body_rate", "1k/s"),
-        ("connections", 10000), ("requests_per_connection", 5), ("pipeline", 32)]),
+        ("connections", 10000), ("connections_policy", "503"), ("requests_per_connection", 5), ("pipeline", 32)]),
     *(document(defaults={"timeouts": {key: "10s"}}) for key in
       ["handshake", "head", "body", "request", "send", "keepalive", "idle", "wait"]),
     *(document(server={"trust": {key: value}}) for key, value in [
