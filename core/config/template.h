@@ -38,8 +38,14 @@
     X(BYTES_SENT,       "bytes.sent",       ENDED)      \
     X(BODY_BYTES_SENT,  "bytes.body_sent",  ENDED)      \
     X(END,              "end",              ENDED)      \
-    X(TLS_SNI,          "tls.sni",          NEVER)      \
-    X(UPSTREAM_ADDRESS, "upstream.address", NEVER)
+    X(UPSTREAM_NAME,    "upstream.name",    RUNNING)    \
+    X(UPSTREAM_ADDRESS, "upstream.address", RUNNING)    \
+    X(UPSTREAM_STATUS,  "upstream.status",  RUNNING)    \
+    X(UPSTREAM_TIME,    "upstream.time",    RUNNING)    \
+    X(UPSTREAM_CONNECT, "upstream.connect_time", RUNNING) \
+    X(UPSTREAM_HEAD,    "upstream.head_time", RUNNING)  \
+    X(UPSTREAM_RETRIES, "upstream.retries", RUNNING)    \
+    X(TLS_SNI,          "tls.sni",          NEVER)
 // clang-format on
 
 /* When a variable is known. */

@@ -195,6 +195,7 @@ struct weir_request {
     struct file_finding *findings;   /* module/file_find.c: files asked for, in the arena */
     struct weir_internal *internals; /* module/internal.c: what it has asked the server for */
     struct weir_exchange *exchanges; /* module/exchange.c: and upstreams */
+    struct weir_exchange *asked;     /* the last of them, over or not; in the arena */
 
     struct reply reply;
 

@@ -297,7 +297,7 @@ weir_exchange_open(struct weir_request *request, const struct weir_exchange_ask 
     if (exchange->next != NULL) {
         exchange->next->link = &exchange->next;
     }
-    request->exchanges = exchange;
+    request->exchanges = request->asked = exchange;
     if (inner->has_body) {
         request->in.sink = &exchange->sink;
     }
@@ -312,6 +312,29 @@ weir_exchange_close(struct weir_exchange *exchange)
     if (!exchange->is_waiting) {
         detach(exchange);
     }
+}
+
+bool
+exchange_find_facts(const struct weir_request *request, struct exchange_facts *out)
+{
+    const struct weir_exchange *exchange = request->asked;
+    if (exchange == NULL) {
+        return false;
+    }
+    const struct exchange *inner = &exchange->exchange;
+    uint64_t ended_ns = inner->ended_ns != 0 ? inner->ended_ns
+                                             : loop_now_ns(request->engine->loop);
+    *out = (struct exchange_facts){
+        .name = inner->group->settings->name,
+        .address = weir_exchange_address(exchange),
+        .status = weir_exchange_status(exchange),
+        .retries = inner->retries,
+        .has_connected = inner->has_connected,
+        .time_ns = ended_ns - inner->began_ns,
+        .connect_ns = inner->connect_ns,
+        .head_ns = inner->head_ns,
+    };
+    return true;
 }
 
 /* ---- reading ----------------------------------------------------------------------------- */

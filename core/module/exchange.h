@@ -26,6 +26,19 @@ WEIR_MUST_USE int exchange_read_wish(struct exchange *exchange, struct weir_requ
  * its target, if the client is to have one and does not. Returns as weir_reply_add(). */
 WEIR_MUST_USE int exchange_say_target(const struct exchange *exchange,
         struct weir_request *request);
+/* What variables say of the exchange that the request opened last, over or not. */
+struct exchange_facts {
+    struct weir_str name, address; /* of the upstream and the target asked last; lives as
+                                      weir_exchange_address() does */
+    unsigned status;               /* of the answer; 0: none */
+    uint32_t retries;
+    bool has_connected;
+    uint64_t time_ns, connect_ns, head_ns; /* until its end or now; head_ns 0: none */
+};
+
+/* False when it has opened none; *out is untouched then. */
+WEIR_MUST_USE bool exchange_find_facts(const struct weir_request *request,
+        struct exchange_facts *out);
 
 /* The request ends: so do its exchanges. */
 void exchange_drop_all(struct weir_request *request);

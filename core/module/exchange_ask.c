@@ -23,7 +23,9 @@ exchange_read_ask(const struct weir_exchange_ask *from, struct weir_exchange_ask
 {
     *to = (struct weir_exchange_ask){ .bytes = sizeof(*to) };
     memcpy(to, from, from->bytes < sizeof(*to) ? from->bytes : sizeof(*to));
-    return to->field_count > 0 && to->fields == NULL ? -EINVAL : 0;
+    bool is_good = (to->field_count == 0 || to->fields != NULL) &&
+            (to->added_count == 0 || to->added != NULL);
+    return is_good ? 0 : -EINVAL;
 }
 
 /* ---- which fields ------------------------------------------------------------------------ */
@@ -82,9 +84,17 @@ goes_along(const struct sieve *sieve, uint32_t i)
     /* What hooks have put there stands behind what was sent, and is not the client's to take
      * away or to forge. */
     bool is_clients = field->name_at < sieve->request->reader.len;
-    return !is_clients ||
-            (!field_name_has_underscore(name) &&
-                    !(sieve->has_connection && is_named(head, name)));
+    return !is_clients || !(sieve->has_connection && is_named(head, name));
+}
+
+/* The client's, with an underscore in its name (F42). */
+static bool
+is_ambiguous(const struct sieve *sieve, uint32_t i)
+{
+    const struct head *head = &sieve->request->head;
+    return field_name_has_underscore(head_field_name(head, i)) &&
+            head->fields[i].name_at < sieve->request->reader.len &&
+            !is_replaced(sieve->ask, head_field_name(head, i));
 }
 
 static struct sieve
@@ -164,10 +174,10 @@ read_parts(struct weir_request *request, const struct exchange *exchange,
 }
 
 static int
-check_fields(const struct weir_exchange_ask *ask)
+check_fields(const struct weir_ask_field *fields, uint32_t count)
 {
-    for (uint32_t i = 0; i < ask->field_count; i++) {
-        const struct weir_ask_field *field = &ask->fields[i];
+    for (uint32_t i = 0; i < count; i++) {
+        const struct weir_ask_field *field = &fields[i];
         bool is_valid = field_name_is_valid(field->name) &&
                 (field->value.ptr == NULL ||
                         (field_value_is_valid(field->value) &&
@@ -221,26 +231,39 @@ bytes_max(const struct weir_request *request, const struct weir_exchange_ask *as
     for (uint32_t i = 0; i < ask->field_count; i++) {
         bytes += ask->fields[i].name.len + ask->fields[i].value.len + 4;
     }
+    for (uint32_t i = 0; i < ask->added_count; i++) {
+        bytes += ask->added[i].name.len + ask->added[i].value.len + 4;
+    }
     return bytes;
 }
 
 static char *
-put_fields(char *at, struct weir_request *request, const struct weir_exchange_ask *ask)
+put_given(char *at, const struct weir_ask_field *fields, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (fields[i].value.ptr != NULL) {
+            at = put_field(at, fields[i].name, weir_str_trim(fields[i].value));
+        }
+    }
+    return at;
+}
+
+static char *
+put_fields(char *at, struct weir_request *request, const struct weir_exchange_ask *ask,
+        uint64_t *underscores)
 {
     const struct sieve sieve = make_sieve(request, ask);
     bool takes_own = (ask->flags & WEIR_EXCHANGE_NO_FIELDS) == 0;
     for (uint32_t i = 0; takes_own && i < request->head.field_count; i++) {
-        if (goes_along(&sieve, i)) {
+        if (is_ambiguous(&sieve, i)) {
+            ++*underscores;
+        } else if (goes_along(&sieve, i)) {
             at = put_field(at, head_field_name(&request->head, i),
                     head_field_value(&request->head, i));
         }
     }
-    for (uint32_t i = 0; i < ask->field_count; i++) {
-        if (ask->fields[i].value.ptr != NULL) {
-            at = put_field(at, ask->fields[i].name, weir_str_trim(ask->fields[i].value));
-        }
-    }
-    return at;
+    at = put_given(at, ask->fields, ask->field_count);
+    return put_given(at, ask->added, ask->added_count);
 }
 
 static char *
@@ -286,7 +309,10 @@ exchange_fill(struct exchange *exchange, struct weir_request *request,
     struct parts parts;
     int r = read_parts(request, exchange, ask, &parts);
     if (r == 0) {
-        r = check_fields(ask);
+        r = check_fields(ask->fields, ask->field_count);
+    }
+    if (r == 0) {
+        r = check_fields(ask->added, ask->added_count);
     }
     if (r == 0) {
         r = settle_upgrade(exchange, request, ask, &parts);
@@ -309,7 +335,11 @@ exchange_fill(struct exchange *exchange, struct weir_request *request,
     }
     at = put(at, WEIR_STR(" HTTP/1.1\r\n"));
     at = put_field(at, WEIR_STR("Host"), parts.host);
-    at = put_fields(at, request, ask);
+    uint64_t underscores = 0;
+    at = put_fields(at, request, ask, &underscores);
+    if (underscores > 0) {
+        upstream_count_underscores(exchange->group, underscores);
+    }
     if (exchange->upgrade.len > 0) {
         at = put(at, WEIR_STR("Connection: upgrade\r\n"));
         at = put_field(at, WEIR_STR("Upgrade"), exchange->upgrade);

@@ -11,6 +11,7 @@
 #include "http/query.h"
 #include "http/request.h"
 #include "module/client.h"
+#include "module/exchange.h"
 #include "module/generation.h"
 #include "module/variable.h"
 
@@ -121,6 +122,38 @@ host_in_target(struct weir_request *request)
     return weir_str_make(memory, host.len + 2);
 }
 
+/* Of the upstream that was asked last; empty where there is nothing to say. */
+static struct weir_str
+upstream_text(struct weir_request *request, enum template_variable variable)
+{
+    struct exchange_facts facts;
+    if (!exchange_find_facts(request, &facts)) {
+        return weir_str_make("", 0);
+    }
+    if (variable == TEMPLATE_UPSTREAM_NAME) {
+        return facts.name;
+    }
+    if (variable == TEMPLATE_UPSTREAM_ADDRESS) {
+        return arena_copy(&request->arena, facts.address); /* a target may go at any time */
+    }
+    if (variable == TEMPLATE_UPSTREAM_RETRIES) {
+        return number_text(request, facts.retries);
+    }
+    if (variable == TEMPLATE_UPSTREAM_TIME) {
+        return seconds_text(request, facts.time_ns);
+    }
+    if (variable == TEMPLATE_UPSTREAM_CONNECT && facts.has_connected) {
+        return seconds_text(request, facts.connect_ns);
+    }
+    if (variable == TEMPLATE_UPSTREAM_HEAD && facts.status != 0) {
+        return seconds_text(request, facts.head_ns);
+    }
+    if (variable == TEMPLATE_UPSTREAM_STATUS && facts.status != 0) {
+        return number_text(request, facts.status);
+    }
+    return weir_str_make("", 0);
+}
+
 /* A hook before the log phase has a template for lines of logs: the configuration cannot tell.
  */
 static bool
@@ -200,8 +233,15 @@ value_of(struct weir_request *request, const struct template_piece *piece,
         return client_request_id(generation_trust(request), request);
     case TEMPLATE_EXTRA:
         return variable_value(request, piece->extra, piece->text);
-    case TEMPLATE_TLS_SNI: /* refused by config/template.c in this build */
+    case TEMPLATE_UPSTREAM_NAME:
     case TEMPLATE_UPSTREAM_ADDRESS:
+    case TEMPLATE_UPSTREAM_STATUS:
+    case TEMPLATE_UPSTREAM_TIME:
+    case TEMPLATE_UPSTREAM_CONNECT:
+    case TEMPLATE_UPSTREAM_HEAD:
+    case TEMPLATE_UPSTREAM_RETRIES:
+        return upstream_text(request, piece->variable);
+    case TEMPLATE_TLS_SNI: /* refused by config/template.c in this build */
         break;
     }
     return weir_str_make("", 0);

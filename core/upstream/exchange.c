@@ -20,6 +20,7 @@ fail(struct exchange *exchange, enum weir_exchange_error error)
 {
     exchange->state = EXCHANGE_OVER;
     exchange->error = error;
+    exchange->ended_ns = loop_now_ns(loop_of(exchange));
     upstream_count_result(exchange->group, exchange->target, error);
     exchange->has_news = true;
     exchange_tell(exchange);
@@ -53,6 +54,7 @@ static void
 run(struct exchange *exchange)
 {
     exchange->state = EXCHANGE_RUNNING;
+    exchange->has_connected = true;
     start_over(exchange);
 }
 
@@ -179,6 +181,7 @@ exchange_unqueued(struct exchange *exchange)
 void
 exchange_connected(struct exchange *exchange)
 {
+    exchange->connect_ns = loop_now_ns(loop_of(exchange)) - exchange->conn->since_ns;
     run(exchange);
 }
 
@@ -295,6 +298,7 @@ exchange_over(struct exchange *exchange)
 {
     exchange->conn = NULL;
     exchange->state = EXCHANGE_OVER;
+    exchange->ended_ns = loop_now_ns(loop_of(exchange));
     upstream_count_result(exchange->group, exchange->target, WEIR_EXCHANGE_FINE);
     exchange->has_news = true;
     exchange_tell(exchange);
@@ -332,6 +336,7 @@ exchange_end(struct exchange *exchange)
     let_go(exchange);
     if (exchange->state != EXCHANGE_NEW && exchange->state != EXCHANGE_OVER) {
         upstream_count_result(exchange->group, exchange->target, WEIR_EXCHANGE_ABORTED);
+        exchange->ended_ns = loop_now_ns(loop_of(exchange));
     }
     if (exchange->state != EXCHANGE_NEW) {
         slice_queue_fini(&exchange->sent_body);

@@ -88,8 +88,9 @@ struct exchange {
     struct upstream_target *target; /* counted: asked last; NULL: none yet, or it has ended */
     struct upstream_conn *conn;     /* its own while CONNECTING and RUNNING */
     struct upstream_tried tried;
-    uint64_t began_ns;
-    bool was_replayed;
+    uint64_t began_ns, ended_ns;  /* the latter 0: it is not over */
+    uint64_t connect_ns, head_ns; /* how long the connection and the head took; 0: kept, none */
+    bool was_replayed, has_connected;
     uint32_t retries_left, retries; /* the latter were made */
     uint32_t retry_reason;          /* why the next target is asked; 0: it is the first */
     uint64_t sent_before;           /* on its connection, when that became its own */

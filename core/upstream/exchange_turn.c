@@ -236,8 +236,8 @@ take_head(struct exchange *exchange)
     answer_body_init(&exchange->body_reader, head);
     exchange->has_body_reader = true;
     if (!exchange->is_passed_over) {
-        upstream_observe_head(exchange->target,
-                loop_now_ns(engine_of(exchange)->loop) - exchange->began_ns);
+        exchange->head_ns = loop_now_ns(engine_of(exchange)->loop) - exchange->began_ns;
+        upstream_observe_head(exchange->target, exchange->head_ns);
         exchange->has_head = exchange->has_news = true;
         forget(exchange);
     }

@@ -136,6 +136,15 @@ upstream_count_retry_refused(struct upstream_group *group)
 }
 
 void
+upstream_count_underscores(struct upstream_group *group, uint64_t count)
+{
+    metric_add(find(group, NULL, WEIR_METRIC_COUNTER, "weir_upstream_fields_dropped_total",
+                       "Fields of requests that were not passed on, by why", "reason",
+                       "underscore"),
+            count);
+}
+
+void
 upstream_count_ejection(struct upstream_target *target)
 {
     struct upstream_figures *figures = &target->figures;

@@ -46,6 +46,9 @@ void upstream_count_retry_refused(struct upstream_group *group);
 void upstream_count_check(struct upstream_target *target, const char *result);
 void upstream_show_health(struct upstream_target *target, bool is_up, bool is_down);
 
+/* Fields of a request were left out, since there is an underscore in their names (F42). */
+void upstream_count_underscores(struct upstream_group *group, uint64_t count);
+
 /* How many wait has changed. */
 void upstream_show_queue(struct upstream_group *group);
 

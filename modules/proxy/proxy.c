@@ -25,52 +25,6 @@ struct proxy_state {
 
 /* ---- what goes wrong --------------------------------------------------------------------- */
 
-/* RFC 9209 section 2.3. */
-static struct weir_str
-status_word(enum weir_exchange_error error)
-{
-    switch (error) {
-    case WEIR_EXCHANGE_REFUSED:
-        return WEIR_STR("connection_refused");
-    case WEIR_EXCHANGE_UNREACHABLE:
-        return WEIR_STR("destination_ip_unroutable");
-    case WEIR_EXCHANGE_CONNECT_TIMEOUT:
-        return WEIR_STR("connection_timeout");
-    case WEIR_EXCHANGE_SEND_TIMEOUT:
-        return WEIR_STR("connection_write_timeout");
-    case WEIR_EXCHANGE_READ_TIMEOUT:
-        return WEIR_STR("connection_read_timeout");
-    case WEIR_EXCHANGE_CLOSED:
-        return WEIR_STR("connection_terminated");
-    case WEIR_EXCHANGE_BAD_ANSWER:
-        return WEIR_STR("http_protocol_error");
-    case WEIR_EXCHANGE_HEAD_TOO_LARGE:
-        return WEIR_STR("http_response_header_section_size");
-    case WEIR_EXCHANGE_BUSY:
-    case WEIR_EXCHANGE_QUEUE_TIMEOUT:
-        return WEIR_STR("connection_limit_reached");
-    case WEIR_EXCHANGE_BODY:
-        return WEIR_STR("http_request_error");
-    case WEIR_EXCHANGE_FINE:
-    case WEIR_EXCHANGE_EXHAUSTED:
-    case WEIR_EXCHANGE_ABORTED:
-        break;
-    }
-    return WEIR_STR("proxy_internal_error");
-}
-
-static void
-put_proxy_status(struct weir_request *request, enum weir_exchange_error error)
-{
-    char text[96] = "weir; error=";
-    struct weir_str word = status_word(error);
-    size_t at = strlen(text);
-    memcpy(text + at, word.ptr, word.len);
-    int r = weir_reply_set(request, WEIR_STR("Proxy-Status"),
-            weir_str_make(text, at + word.len));
-    (void)r; /* it may be left out */
-}
-
 static enum weir_verdict
 fail(struct weir_request *request, const struct proxy_conf *conf,
         const struct weir_exchange *exchange)
@@ -87,8 +41,8 @@ fail(struct weir_request *request, const struct proxy_conf *conf,
             WEIR_STR_ARG(weir_exchange_error_label(error)), fault.len > 0 ? ", " : "",
             WEIR_STR_ARG(fault), status);
     enum weir_verdict verdict = weir_reply_error(request, status);
-    if (verdict == WEIR_DONE && conf->proxy_status) {
-        put_proxy_status(request, error);
+    if (verdict == WEIR_DONE) {
+        proxy_put_status(request, conf, exchange);
     }
     if (verdict == WEIR_DONE && status == 503 &&
             weir_reply_set(request, WEIR_STR("Retry-After"), WEIR_STR("1")) < 0) {
@@ -97,22 +51,76 @@ fail(struct weir_request *request, const struct proxy_conf *conf,
     return verdict;
 }
 
+/* ---- answers that are not passed on ------------------------------------------------------ */
+
+static bool
+is_intercepted(const struct proxy_conf *conf, unsigned status)
+{
+    for (size_t i = 0; i < conf->intercept.count; i++) {
+        const struct weir_status *range = &WEIR_LIST_AT(struct weir_status, &conf->intercept,
+                i);
+        if (status >= range->first && status <= range->last) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The server's own answer in its place, with what a client needs to know of that status. */
+static enum weir_verdict
+intercept(struct weir_request *request, const struct proxy_conf *conf,
+        struct weir_exchange *exchange)
+{
+    static const struct weir_str kept[] = {
+        WEIR_STR_INIT("Allow"),
+        WEIR_STR_INIT("Retry-After"),
+        WEIR_STR_INIT("WWW-Authenticate"),
+    };
+    enum weir_verdict verdict = weir_reply_error(request, weir_exchange_status(exchange));
+    if (verdict == WEIR_DONE) {
+        proxy_put_status(request, conf, exchange);
+    }
+    struct weir_str name, value;
+    int r = 0;
+    for (uint32_t i = 0; r == 0 && weir_exchange_field_at(exchange, i, &name, &value); i++) {
+        for (size_t j = 0; j < sizeof(kept) / sizeof(kept[0]); j++) {
+            if (weir_str_eq_icase(name, kept[j])) {
+                r = weir_reply_add(request, name, value);
+                break;
+            }
+        }
+    }
+    weir_exchange_close(exchange);
+    return r < 0 ? WEIR_FAILED : verdict;
+}
+
 /* ---- the exchange ------------------------------------------------------------------------ */
 
 static enum weir_verdict
-on_answer(struct weir_request *request, const void *conf)
+on_answer(struct weir_request *request, const void *conf_)
 {
+    const struct proxy_conf *conf = conf_;
     const struct proxy_state *state = weir_request_state(request);
-    if (weir_exchange_error(state->exchange) != WEIR_EXCHANGE_FINE) {
-        return fail(request, conf, state->exchange);
+    struct weir_exchange *exchange = state->exchange;
+    if (weir_exchange_error(exchange) != WEIR_EXCHANGE_FINE) {
+        return fail(request, conf, exchange);
     }
-    enum weir_verdict verdict = weir_exchange_adopt(state->exchange);
-    bool is_tunnel = weir_exchange_status(state->exchange) == 101;
-    if (verdict == WEIR_DONE && ((const struct proxy_conf *)conf)->buffering && !is_tunnel) {
+    if (is_intercepted(conf, weir_exchange_status(exchange))) {
+        return intercept(request, conf, exchange);
+    }
+    enum weir_verdict verdict = weir_exchange_adopt(exchange);
+    if (verdict != WEIR_DONE) {
+        return verdict;
+    }
+    proxy_put_status(request, conf, exchange);
+    if (proxy_edit_answer(request, &conf->headers.response) < 0) {
+        return WEIR_FAILED;
+    }
+    if (conf->buffering && weir_exchange_status(exchange) != 101) {
         int r = weir_reply_keep(request);
         (void)r; /* it is whole already, or the client is waited for after all */
     }
-    return verdict;
+    return WEIR_DONE;
 }
 
 /* What is asked, where the configuration says so; empty: the request's own. */
@@ -180,6 +188,20 @@ ends_here(struct weir_request *request, struct proxy_fields *fields, enum weir_v
     return true;
 }
 
+static void
+narrow_retries(const struct proxy_conf *conf, struct weir_exchange_ask *ask)
+{
+    ask->retry_on = WEIR_RETRY_NEVER;
+    for (size_t i = 0; i < conf->retry.on.count; i++) {
+        ask->retry_on |= (uint32_t)WEIR_LIST_AT(int, &conf->retry.on, i);
+    }
+    if (conf->retry.times == 0) {
+        ask->retry_on &= WEIR_RETRY_NEVER | WEIR_RETRY_CONNECT;
+    } else if (conf->retry.times < UINT32_MAX) {
+        ask->retry_times = (uint32_t)conf->retry.times;
+    }
+}
+
 static enum weir_verdict
 pass_on(struct weir_request *request, const void *conf_)
 {
@@ -188,7 +210,9 @@ pass_on(struct weir_request *request, const void *conf_)
     if (weir_str_eq(weir_request_method(request), WEIR_STR("CONNECT"))) {
         return weir_reply_error(request, 501); /* this is no tunnel */
     }
-    struct proxy_fields fields = { .count = 0 };
+    struct proxy_fields fields;
+    fields.items = fields.own;
+    fields.count = fields.added_count = 0;
     enum weir_verdict verdict;
     if (ends_here(request, &fields, &verdict)) {
         return verdict;
@@ -197,9 +221,9 @@ pass_on(struct weir_request *request, const void *conf_)
         .bytes = sizeof(ask),
         .flags = WEIR_EXCHANGE_RELAY_INTERIM,
         .upstream = conf->to,
-        .fields = fields.items,
         .upgrade = proxy_choose_upgrade(request, conf),
     };
+    narrow_retries(conf, &ask);
     int r = fill_in_target(request, conf, &ask.target);
     if (r == 0) {
         r = fill_in(request, conf->host, &ask.host);
@@ -207,7 +231,13 @@ pass_on(struct weir_request *request, const void *conf_)
     if (r == 0) {
         r = proxy_put_fields(request, conf, &fields);
     }
+    if (r == 0) {
+        r = proxy_edit_request(request, &conf->headers.request, &fields);
+    }
+    ask.fields = fields.items;
     ask.field_count = fields.count;
+    ask.added = fields.added_count > 0 ? fields.added : NULL;
+    ask.added_count = fields.added_count;
     if (r == 0) {
         r = weir_exchange_open(request, &ask, &state->exchange);
     }
@@ -229,6 +259,12 @@ check(const void *conf_, struct weir_conf_report *report)
 {
     const struct proxy_conf *conf = conf_;
     proxy_check_upgrade(conf, report);
+    proxy_check_edits(&conf->headers, report);
+    for (size_t i = 0; i < conf->intercept.count; i++) {
+        if (WEIR_LIST_AT(struct weir_status, &conf->intercept, i).first < 400) {
+            weir_conf_error(report, "intercept", "only 4xx and 5xx are errors");
+        }
+    }
     if (conf->path != NULL) {
         struct weir_str path = weir_template_source(conf->path);
         if (path.len == 0 || (path.ptr[0] != '/' && path.ptr[0] != '{')) {
@@ -245,6 +281,48 @@ static const struct weir_choice tells[] = {
     { "none", 0 },
 };
 
+static const struct weir_option edit_options[] = {
+    WEIR_MAP(struct proxy_edits, set, .element = WEIR_TYPE_TEMPLATE, .keys = WEIR_KEYS_FIELD,
+            .context = WEIR_CONTEXT_HEADER, .merge = WEIR_MERGE_APPEND,
+            .help = "Fields and their values, in place of what was there; one that comes out "
+                    "empty is removed"),
+    WEIR_MAP(struct proxy_edits, add, .element = WEIR_TYPE_TEMPLATE, .keys = WEIR_KEYS_FIELD,
+            .context = WEIR_CONTEXT_HEADER, .merge = WEIR_MERGE_APPEND,
+            .help = "Fields and their values, beside what was there"),
+    WEIR_LIST(struct proxy_edits, remove, .element = WEIR_TYPE_STRING,
+            .merge = WEIR_MERGE_APPEND, .help = "Names of fields that are taken away first"),
+};
+
+static const struct weir_option header_options[] = {
+    WEIR_OBJECT(struct proxy_headers, request, struct proxy_edits,
+            .members = WEIR_OPTIONS(struct proxy_edits, edit_options),
+            .help = "Changes of what the upstream is sent, Via and X-Forwarded-* included"),
+    WEIR_OBJECT(struct proxy_headers, response, struct proxy_edits,
+            .members = WEIR_OPTIONS(struct proxy_edits, edit_options),
+            .help = "Changes of the upstream's answer"),
+};
+
+static const struct weir_choice retry_reasons[] = {
+    { "connect", WEIR_RETRY_CONNECT },
+    { "timeout", WEIR_RETRY_TIMEOUT },
+    { "closed", WEIR_RETRY_CLOSED },
+    { "bad_answer", WEIR_RETRY_BAD_ANSWER },
+    { "429", WEIR_RETRY_429 },
+    { "500", WEIR_RETRY_500 },
+    { "502", WEIR_RETRY_502 },
+    { "503", WEIR_RETRY_503 },
+    { "504", WEIR_RETRY_504 },
+};
+
+static const struct weir_option retry_options[] = {
+    WEIR_COUNT(struct proxy_retry, times, .preset = "false", .zero = true,
+            .help = "No more often than so; false: as often as the upstream says"),
+    WEIR_LIST(struct proxy_retry, on, .element = WEIR_TYPE_ENUM,
+            .preset = "connect,timeout,closed,bad_answer,429,500,502,503,504",
+            .choices = WEIR_CHOICES(retry_reasons),
+            .help = "Only for these reasons of those that the upstream lists"),
+};
+
 static const struct weir_option options[] = {
     WEIR_UPSTREAM(struct proxy_conf, to, .required = true, .shorthand = true,
             .help = "One of `upstreams`"),
@@ -258,7 +336,18 @@ static const struct weir_option options[] = {
             .help = "Fields that tell the upstream who asks: X-Forwarded-*, Forwarded (RFC 7239), "
                     "both or none"),
     WEIR_BOOL(struct proxy_conf, proxy_status, .preset = "false",
-            .help = "Say in Proxy-Status (RFC 9209) why there is no answer"),
+            .help = "Say in Proxy-Status (RFC 9209) what became of the request"),
+    WEIR_BOOL(struct proxy_conf, next_hop, .preset = "false",
+            .help = "Say there, too, which target was asked"),
+    WEIR_OBJECT(struct proxy_conf, headers, struct proxy_headers,
+            .members = WEIR_OPTIONS(struct proxy_headers, header_options),
+            .help = "Changes of fields on their way to the upstream, and of its answer's"),
+    WEIR_OBJECT(struct proxy_conf, retry, struct proxy_retry,
+            .members = WEIR_OPTIONS(struct proxy_retry, retry_options),
+            .help = "Narrows the upstream's own `retry`"),
+    WEIR_LIST(struct proxy_conf, intercept, .element = WEIR_TYPE_STATUS,
+            .help = "Statuses of the upstream that get the server's own error page, \"502\", "
+                    "\"5xx\""),
     WEIR_BOOL(struct proxy_conf, buffering, .preset = "false",
             .help = "Keep answers that clients are slow to read, in memory and then in a file, so "
                     "that they do not hold the upstream; limits.body_buffer does that for "

@@ -280,7 +280,7 @@ def test_a_route_may_ask_for_a_variable(weir, raw):
     assert connection.send(get(fields="Cookie: b=1\r\n")).read().body == b"other"
 
 
-@pytest.mark.parametrize("name", ["tls.sni", "upstream.address"])
+@pytest.mark.parametrize("name", ["tls.sni"])
 def test_a_variable_that_this_build_does_not_bring_is_refused(weir, name):
     running = weir(site(route("/*", "{" + name + "}")), listeners=0, exit_status=78)
     running.expect_error("not in this build")

@@ -88,7 +88,7 @@ NOW = [
     use("accel", to="/in/*", headers=["X-Accel-Redirect"]),
     *(document(route={"match": "/{id}", "handle": {"respond": "{%s}" % name}}) for name in [
         "method", "scheme", "host", "target", "path", "query.x", "header.x", "cookie.x", "path.id", "client.ip", "peer.ip",
-        "server.name", "route.name", "request.id", "status"]),
+        "server.name", "route.name", "request.id", "status", "upstream.address"]),
 ]
 
 # document, code, pointer of the object that holds the key, the key's name.
@@ -101,9 +101,9 @@ LATER = [
       for name, value in [
           ("resolve", "10s"), ("tls", {})]),
     *((document(route={"handle": {"respond": "{%s}" % name}}), "E0501", "/servers/0/routes/0/handle/respond", name)
-      for name in ("tls.sni", "upstream.address")),
+      for name in ("tls.sni",)),
     *((document(route={"match": {"variable": {name: "x"}}}), "E0501", "/servers/0/routes/0/match/variable", name)
-      for name in ("tls.sni", "upstream.address")),
+      for name in ("tls.sni",)),
     *((document(modules=[*HERE, handler], route={place: {handler: {}}}), "E0502", "/modules/9", handler) for place, handler in [
         ("handle", "asgi"), ("handle", "wsgi"), ("use", "rate_limit"), ("use", "compress")]),
     *((document(route={place: {handler: options}}), "E0502", f"/servers/0/routes/0/{place}", handler)

@@ -98,6 +98,10 @@ struct weir_exchange_ask {
      * connections: bytes go both ways, each until its own end, with the route's timeouts.idle;
      * the request ends with it. Any other answer is one like all. */
     struct weir_str upgrade;
+
+    /* Beside the request's fields of the same name, and those of `fields`. */
+    const struct weir_ask_field *added;
+    uint32_t added_count;
 };
 
 /* What became of an exchange. More may be added. */
