@@ -55,6 +55,17 @@ weir_request_client_in(const struct weir_request *request, const struct weir_net
             weir_network_has(network, client->family == AF_INET ? 4 : 6, client->bytes);
 }
 
+int
+weir_request_client_address(const struct weir_request *request, uint8_t address[16])
+{
+    const struct addr_ip *client = client_of(request);
+    if (client->family != AF_INET && client->family != AF_INET6) {
+        return 0;
+    }
+    memcpy(address, client->bytes, client->family == AF_INET ? 4 : 16);
+    return client->family == AF_INET ? 4 : 6;
+}
+
 unsigned
 weir_request_peer_port(const struct weir_request *request)
 {
@@ -138,6 +149,12 @@ weir_request_began_text(const struct weir_request *request, enum weir_time_form 
         break;
     }
     return len;
+}
+
+uint64_t
+weir_request_now_ns(const struct weir_request *request)
+{
+    return loop_now_ns(request->engine->loop);
 }
 
 uint64_t

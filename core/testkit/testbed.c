@@ -22,6 +22,7 @@
 #include "module/pools.h"
 #include "module/port.h"
 #include "module/wait.h"
+#include "observe/zone.h"
 #include "testkit/manual_clock.h"
 #include "testkit/memory_stream.h"
 #include "upstream/group.h"
@@ -499,6 +500,7 @@ testbed_free(struct testbed *testbed)
     loop_free(testbed->loop);
     life_free(testbed->life);
     generation_free(testbed->generation);
+    zone_forget();
     site_free(testbed->site);
     sem_destroy(&testbed->gate);
     is_clean &= budget_used_bytes() == testbed->budget_before;

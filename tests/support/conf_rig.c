@@ -62,6 +62,7 @@ conf_rig_fini(struct conf_rig *rig)
     if (rig->is_open && rig->handler->conf_close != NULL) {
         rig->handler->conf_close(rig->conf);
     }
+    zone_forget();
     arena_reset(&rig->arena);
     diagnostics_free(rig->diagnostics);
 }

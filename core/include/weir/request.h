@@ -113,6 +113,11 @@ WEIR_API WEIR_LOOP bool weir_request_peer_is_trusted(const struct weir_request *
 WEIR_API WEIR_LOOP bool weir_request_client_in(const struct weir_request *request,
         const struct weir_network *network);
 
+/* The client's address in `address`: 4 for IPv4, in the first four bytes, also where it came in
+ * IPv6 clothes; 6; 0 for one without an address, when nothing is written. */
+WEIR_API WEIR_LOOP int weir_request_client_address(const struct weir_request *request,
+        uint8_t address[16]);
+
 /* The peer's port; 0 over a Unix socket. */
 WEIR_API WEIR_LOOP unsigned weir_request_peer_port(const struct weir_request *request);
 
@@ -152,6 +157,10 @@ WEIR_API WEIR_LOOP size_t weir_request_began_text(const struct weir_request *req
  * log hooks the former is the whole duration, however long they wait. */
 WEIR_API WEIR_LOOP uint64_t weir_request_duration_ns(const struct weir_request *request);
 WEIR_API WEIR_LOOP uint64_t weir_request_first_byte_ns(const struct weir_request *request);
+
+/* The monotonic clock in nanoseconds, as of the loop's turn: all processes of a machine have
+ * the same one, and it goes on over reloads. */
+WEIR_API WEIR_LOOP uint64_t weir_request_now_ns(const struct weir_request *request);
 
 /* Bytes of its head and, once decoded, of its body that have arrived. */
 WEIR_API WEIR_LOOP uint64_t weir_request_received_bytes(const struct weir_request *request);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -145,6 +146,7 @@ START_TEST(is_shared_by_processes_whoever_of_them_is_killed)
         }
     }
     while (atomic_load(&words[1]) == 0) { /* it is at work */
+        sched_yield();
     }
     kill(endless, SIGKILL);
     ck_assert_int_eq(waitpid(endless, NULL, 0), endless);
