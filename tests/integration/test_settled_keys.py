@@ -86,6 +86,8 @@ NOW = [
     *(document([*HERE, "proxy"], upstreams={"shop": {"targets": "127.0.0.1:8000"}},
                route={"handle": {"proxy": {"to": "shop", **options}}}) for options in [{}, {"path": "/x"}, {"buffering": True}]),
     use("accel", to="/in/*", headers=["X-Accel-Redirect"]),
+    *(document([*HERE, "rate_limit"], route={"use": {"rate_limit": {"rate": "5/m", **options}}}) for options in [
+        {}, {"burst": 5}, {"key": "{client.ip}"}, {"zone": "x"}, {"dry_run": True}]),
     *(document(route={"match": "/{id}", "handle": {"respond": "{%s}" % name}}) for name in [
         "method", "scheme", "host", "target", "path", "query.x", "header.x", "cookie.x", "path.id", "client.ip", "peer.ip",
         "server.name", "route.name", "request.id", "status", "upstream.address"]),
@@ -105,11 +107,11 @@ LATER = [
     *((document(route={"match": {"variable": {name: "x"}}}), "E0501", "/servers/0/routes/0/match/variable", name)
       for name in ("tls.sni",)),
     *((document(modules=[*HERE, handler], route={place: {handler: {}}}), "E0502", "/modules/9", handler) for place, handler in [
-        ("handle", "asgi"), ("handle", "wsgi"), ("use", "rate_limit"), ("use", "compress")]),
+        ("handle", "asgi"), ("handle", "wsgi"), ("use", "compress")]),
     *((document(route={place: {handler: options}}), "E0502", f"/servers/0/routes/0/{place}", handler)
       for place, handler, options in [
           ("handle", "asgi", {"app": "main:app", "python": "venv"}), ("handle", "wsgi", "main:app"),
-          ("use", "rate_limit", {"rate": "5/m", "zone": "x"}), ("use", "compress", {})]),
+          ("use", "compress", {})]),
 ]
 
 

@@ -24,7 +24,7 @@ ORDINARY = ("client", "client_reset", "done", "idle", "stopped")
 
 # Gauges of what is there at rest too.
 STANDING = ("weir_workers", "weir_generation", "weir_build_info", "weir_pool_threads", "weir_pool_threads_idle",
-            "weir_listener_queue_limit", "weir_memory_bytes", "weir_memory_limit_bytes")
+            "weir_listener_queue_limit", "weir_memory_bytes", "weir_memory_limit_bytes", "weir_zones", "weir_zone_bytes")
 
 
 class Scrape:
