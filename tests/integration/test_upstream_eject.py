@@ -110,10 +110,18 @@ def test_one_that_comes_back_is_asked_again(weir, raw):
             assert ejections(client, place.address) == tries
 
 
-@pytest.mark.parametrize("eject, said", [
+WRONG = [
     ({"for": "10m"}, '"for" is longer than "for_max"'), ({"failures": 0}, "zero"), ({"status": "9xx"}, "status"),
-    ({"max_percent": 101}, "out of range"), ({"fails": 3}, "unknown key"), (True, "an object")], ids=str)
-def test_what_is_wrong_is_said(weir, eject, said):
-    running = weir(site("127.0.0.1:1", eject), listeners=0, exit_status=78)
-    running.expect_error(said)
+    ({"max_percent": 101}, "out of range"), ({"fails": 3}, "unknown key"), (True, "an object")]
+
+
+def test_what_is_wrong_is_said(weir):
+    document = site("127.0.0.1:1", False)
+    document["upstreams"].update({f"n{number}": {"targets": "127.0.0.1:1", "eject": eject}
+                                  for number, (eject, _) in enumerate(WRONG)})
+    running = weir(document, listeners=0, exit_status=78)
+    running.expect_error("")
     running.wait_exit()
+    for number, (eject, said) in enumerate(WRONG):
+        report = running.log.partition(f"at /upstreams/n{number}/eject")[0].rpartition("at /upstreams/")[2]
+        assert f"at /upstreams/n{number}/eject" in running.log and said in report, (eject, report)

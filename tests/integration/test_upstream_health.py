@@ -386,7 +386,7 @@ def test_a_reload_begins_anew_without_a_failure(target, place, weir, raw):
     assert eventually(lambda: running.log.count(f"{place.address} is down") > before)
 
 
-@pytest.mark.parametrize("health, said", [
+WRONG = [
     (True, '"health" is an object'), ({"path": "up"}, '"up" cannot be asked for'), ({"path": ""}, "cannot be asked for"),
     ({"path": "/a b"}, "cannot be asked for"), ({"path": "/a#b"}, "cannot be asked for"),
     ({"path": "/", "host": "a b"}, "is no host to ask for"), ({"host": "a"}, '"host" needs a "path"'),
@@ -394,8 +394,16 @@ def test_a_reload_begins_anew_without_a_failure(target, place, weir, raw):
     ({"path": "/", "expect": "9xx"}, "is no status"), ({"path": "/", "expect": {"body_regex": "("}}, "E0310"),
     ({"path": "/", "expect": {"statuses": 200}}, "unknown key"), ({"every": False}, "cannot be without end"),
     ({"timeout": False}, "cannot be without end"), ({"every": "0s"}, "zero"), ({"rise": 0}, "out of range"),
-    ({"fall": 1001}, "out of range"), ({"interval": "5s"}, "unknown key")], ids=str)
-def test_what_is_wrong_is_said(weir, health, said):
-    running = weir(site("127.0.0.1:1", health), listeners=0, exit_status=78)
-    running.expect_error(said)
+    ({"fall": 1001}, "out of range"), ({"interval": "5s"}, "unknown key")]
+
+
+def test_what_is_wrong_is_said(weir):
+    document = site("127.0.0.1:1", False)
+    document["upstreams"].update({f"n{number}": {"targets": "127.0.0.1:1", "health": health}
+                                  for number, (health, _) in enumerate(WRONG)})
+    running = weir(document, listeners=0, exit_status=78)
+    running.expect_error("")
     running.wait_exit()
+    for number, (health, said) in enumerate(WRONG):
+        report = running.log.partition(f"at /upstreams/n{number}/health")[0].rpartition("at /upstreams/")[2]
+        assert f"at /upstreams/n{number}/health" in running.log and said in report, (health, report)
