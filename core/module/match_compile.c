@@ -30,7 +30,7 @@ static const struct weir_option match_options[] = {
     WEIR_LIST(struct match_conf, client, .element = WEIR_TYPE_NETWORK,
             .help = "Networks of the client, after trust"),
     WEIR_LIST(struct match_conf, peer, .element = WEIR_TYPE_NETWORK,
-            .help = "Networks of the socket's own peer"),
+            .help = "Networks of the peer: the connection's, or its PROXY header's"),
     WEIR_LIST(struct match_conf, protocol, .element = WEIR_TYPE_ENUM,
             .choices = WEIR_CHOICES(protocols), .help = "Versions of HTTP"),
     { .type = SCHEMA_ANY,

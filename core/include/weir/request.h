@@ -100,8 +100,9 @@ WEIR_API WEIR_LOOP int weir_request_field_remove(struct weir_request *request,
 /* ---- where it comes from and how it goes ---- */
 
 /* The address of whoever is at the other end of the connection, and of the client: the same,
- * unless the peer is one that `trust` names and speaks for another. Without port; empty when
- * the peer came over a Unix socket. .ptr is NULL without memory. */
+ * unless the peer is one that `trust` names and speaks for another. Where the listener takes
+ * the PROXY protocol, the peer is whom its header names. Without port; empty when the peer came
+ * over a Unix socket. .ptr is NULL without memory. */
 WEIR_API WEIR_LOOP struct weir_str weir_request_peer(struct weir_request *request);
 WEIR_API WEIR_LOOP struct weir_str weir_request_client(struct weir_request *request);
 
