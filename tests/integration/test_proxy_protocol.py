@@ -345,3 +345,37 @@ def test_nginx_takes_it(weir, raw, tmp_path, version):
             got = client.send(get()).read()
             here, there = client.socket.getsockname(), client.socket.getpeername()
             assert (got.status, got.body.decode()) == (200, " ".join(map(str, here + there)))
+
+
+def test_health_checks_speak_for_nobody(weir, raw):
+    introduced = Introduced()
+
+    def script(peer, request):
+        peer.send(answer(request.target.encode()))
+        return False
+
+    with Upstream(script, greet=introduced.greet) as app:
+        running = weir(proxying(app.address, "v2", health={"path": "/up", "every": "50ms"}))
+        assert app.wait(lambda: any(request.target == "/up" for request in app.requests))
+        with raw(running) as client:
+            assert client.send(get("/x")).read().body == b"/x"
+            here = client.socket.getsockname()
+        running.signal(15)
+        running.wait_exit()  # so that all that was asked has been seen
+    checks = [request.connection for request in app.requests if request.target == "/up"]
+    assert introduced.seen.count((2, None, None, None, None)) >= len(checks) > 0
+    assert [seen[1:3] for seen in introduced.seen if seen[1] is not None] == [here]
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_one_weir_finds_another_well(weir, raw, version):
+    """In version 1, which has no word for nobody, by the check's own address."""
+    behind = weir(listening(routes=[route("/up", "{peer.ip}")]), listeners=2)
+    running = weir(proxying(behind.address, version, health={"path": "/up", "every": "50ms", "fall": 1,
+                                                             "expect": {"body": "127.0.0.1"}}))
+    with raw(running) as client:
+        for _ in range(3):
+            assert client.send(get("/up")).read().body == b"127.0.0.1"
+    assert eventually(lambda: figures(raw, behind).value("weir_http_requests_total", code="200") >= 6)
+    running.signal(15)
+    running.wait_exit()  # before the other, which would be found down
