@@ -63,6 +63,7 @@ weir_exchange_error_status(enum weir_exchange_error error)
     case WEIR_EXCHANGE_CLOSED:
     case WEIR_EXCHANGE_BAD_ANSWER:
     case WEIR_EXCHANGE_HEAD_TOO_LARGE:
+    case WEIR_EXCHANGE_UNRESOLVED:
         return 502;
     case WEIR_EXCHANGE_CONNECT_TIMEOUT:
     case WEIR_EXCHANGE_SEND_TIMEOUT:

@@ -88,6 +88,13 @@ void site_read_sticky(struct site_builder *builder, const struct config_value *u
 
 void site_read_health(struct site_builder *builder, const struct config_value *upstream,
         struct health_settings *out);
+
+/* Whether the text is host:port with a name for a host, or srv:name, when *port is 0. */
+bool site_is_name(struct weir_str text, struct weir_str *host, uint16_t *port);
+bool site_read_name(struct site_builder *builder, struct weir_str host, uint16_t port,
+        struct upstream_target_settings *out);
+void site_read_resolve(struct site_builder *builder, const struct config_value *upstream,
+        const struct resolve_conf *conf, struct name_settings *out);
 void site_build_defaults(struct site_builder *builder);
 void site_build_listeners(struct site_builder *builder);
 void site_build_servers(struct site_builder *builder);

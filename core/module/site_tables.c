@@ -191,10 +191,29 @@ static const struct weir_option upstream_expect[] = {
             .help = "A regular expression that the body must match"),
 };
 
+static const struct weir_choice families[] = {
+    { "any", NAME_ANY },
+    { "ipv4", NAME_IPV4 },
+    { "ipv6", NAME_IPV6 },
+};
+
+static const struct weir_option upstream_resolve[] = {
+    WEIR_LIST(struct resolve_conf, servers, .element = WEIR_TYPE_STRING,
+            .help = "Name servers, as \"127.0.0.1:53\"; preset: those of /etc/resolv.conf"),
+    WEIR_DURATION(struct resolve_conf, timeout_ns, .key = "timeout", .preset = "2s",
+            .help = "Until a name server that does not answer is asked again, once"),
+    WEIR_DURATION(struct resolve_conf, ttl_min_ns, .key = "ttl_min", .preset = "1s",
+            .help = "A name is not asked for more often, whatever its time to live"),
+    WEIR_DURATION(struct resolve_conf, ttl_max_ns, .key = "ttl_max", .preset = "5m",
+            .help = "A name is not asked for less often, whatever its time to live"),
+    WEIR_ENUM(struct resolve_conf, family, .preset = "any", .choices = WEIR_CHOICES(families),
+            .help = "Addresses of which kind are used"),
+};
+
 static const struct weir_option upstream[] = {
     NEEDED("targets",
-            "\"127.0.0.1:9000\", \"[::1]:9000\", \"unix:/path\", \"@name\", or an object; one or a "
-            "list"),
+            "\"127.0.0.1:9000\", \"[::1]:9000\", \"unix:/path\", \"@name\", \"host.example:9000\", "
+            "\"srv:_http._tcp.example\", or an object; one or a list"),
     ANY("balance",
             "Which target is asked next: \"round_robin\", \"least_connections\", \"random\", "
             "\"hash\" or an object"),
@@ -221,12 +240,14 @@ static const struct weir_option upstream[] = {
             .help = "Header of the PROXY protocol that each connection begins with and that "
                     "names the client; none is kept for another then"),
     ANY("health", "Whether targets are up is found out by checks"),
-    LATER("resolve", "a later version looks names up"),
+    WEIR_OBJECT(struct upstream_conf, resolve, struct resolve_conf,
+            .members = WEIR_OPTIONS(struct resolve_conf, upstream_resolve),
+            .help = "How names are looked up"),
     LATER("tls", "a later version speaks TLS to targets"),
 };
 
 static const struct weir_option target[] = {
-    NEEDED("address", "\"127.0.0.1:9000\", \"[::1]:9000\", \"unix:/path\" or \"@name\""),
+    NEEDED("address", "As among \"targets\""),
     WEIR_INT(struct target_conf, weight, .preset = "1", .min = 1, .max = 1000,
             .help = "Its share of the requests, compared with the others'"),
     WEIR_BOOL(struct target_conf, backup, .preset = "false",
@@ -416,6 +437,8 @@ const struct weir_options site_upstream_health_options = WEIR_OPTIONS(struct hea
         upstream_health);
 const struct weir_options site_upstream_expect_options = WEIR_OPTIONS(struct health_settings,
         upstream_expect);
+const struct weir_options site_resolve_options = WEIR_OPTIONS(struct resolve_conf,
+        upstream_resolve);
 const struct weir_options site_target_options = WEIR_OPTIONS(struct target_conf, target);
 const struct weir_options site_log_options = WEIR_OPTIONS(struct site_log, log_top);
 const struct weir_options site_log_level_options = WEIR_OPTIONS(struct site_log, log_level);
@@ -441,6 +464,7 @@ const struct site_level site_levels[] = {
     { "sticky", &site_sticky_options },
     { "upstream_health", &site_upstream_health_options },
     { "upstream_expect", &site_upstream_expect_options },
+    { "upstream_resolve", &site_resolve_options },
     { "target", &site_target_options },
     { "log", &site_log_options },
     { "log_level", &site_log_level_options },

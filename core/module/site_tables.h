@@ -58,6 +58,12 @@ struct upstream_retry_conf {
     struct weir_rate floor;
 };
 
+struct resolve_conf {
+    struct weir_list servers; /* of struct weir_str */
+    uint64_t timeout_ns, ttl_min_ns, ttl_max_ns;
+    int family; /* enum name_family */
+};
+
 struct upstream_conf {
     uint64_t slow_start_ns;
     uint64_t keepalive, connections, queue_size;
@@ -65,6 +71,7 @@ struct upstream_conf {
     struct upstream_timeouts_conf timeouts;
     struct eject_settings eject;
     struct upstream_retry_conf retry;
+    struct resolve_conf resolve;
 };
 
 struct target_conf {
@@ -74,10 +81,10 @@ struct target_conf {
 
 extern const struct weir_options site_top_options, site_workers_options, site_pool_options,
         site_upstream_options, site_upstream_timeouts_options, site_upstream_eject_options,
-        site_upstream_retry_options, site_balance_options, site_sticky_options,
-        site_upstream_health_options, site_upstream_expect_options, site_target_options,
-        site_log_options, site_log_level_options, site_control_options, site_module_options,
-        site_defaults_options, site_listener_options, site_server_options, site_route_options,
-        site_limits_options, site_timeouts_options, site_trust_options;
+        site_upstream_retry_options, site_resolve_options, site_balance_options,
+        site_sticky_options, site_upstream_health_options, site_upstream_expect_options,
+        site_target_options, site_log_options, site_log_level_options, site_control_options,
+        site_module_options, site_defaults_options, site_listener_options, site_server_options,
+        site_route_options, site_limits_options, site_timeouts_options, site_trust_options;
 
 #endif

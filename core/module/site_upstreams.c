@@ -4,31 +4,6 @@
 #include "module/site_parts.h"
 #include "module/site_tables.h"
 
-static void
-not_in_build(struct site_builder *builder, const struct config_value *at, const char *what,
-        const char *why)
-{
-    struct diagnostic *d = config_mistake(builder->schema.diagnostics, DIAGNOSTIC_NOT_IN_BUILD,
-            at, "%s is not in this build", what);
-    diagnostic_note(d, "%s", why);
-}
-
-/* host:port, whose host is no address: read_address() would only say that it is none. */
-static bool
-is_name(struct weir_str text)
-{
-    const char *colon = text.len == 0 ? NULL : memchr(text.ptr, ':', text.len);
-    bool has_letter = false;
-    if (colon == NULL || colon == text.ptr || text.ptr[0] == '[' || text.ptr[0] == '@' ||
-            weir_str_starts_with(text, WEIR_STR("unix:"))) {
-        return false;
-    }
-    for (const char *c = text.ptr; c < colon; c++) {
-        has_letter |= (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z');
-    }
-    return has_letter;
-}
-
 static bool
 read_target_address(struct site_builder *builder, const struct config_value *value,
         struct upstream_target_settings *out)
@@ -37,10 +12,10 @@ read_target_address(struct site_builder *builder, const struct config_value *val
                 &out->address)) {
         return false;
     }
-    if (is_name(value->string)) {
-        not_in_build(builder, value, "a target that is a name",
-                "a later version looks names up; give its address");
-        return false;
+    struct weir_str host;
+    uint16_t port;
+    if (site_is_name(value->string, &host, &port)) {
+        return site_read_name(builder, host, port, out);
     }
     if (!site_read_address(builder, value, &out->addr)) {
         return false;
@@ -51,7 +26,9 @@ read_target_address(struct site_builder *builder, const struct config_value *val
         struct diagnostic *d = config_mistake(builder->schema.diagnostics, DIAGNOSTIC_ADDRESS,
                 value, "\"%.*s\" can be listened at, but not connected to",
                 WEIR_STR_ARG(value->string));
-        diagnostic_hint(d, "\"127.0.0.1:9000\", \"[::1]:9000\", \"unix:/path\" or \"@name\"");
+        diagnostic_hint(d,
+                "\"127.0.0.1:9000\", \"[::1]:9000\", \"unix:/path\", \"@name\", "
+                "\"host.example:9000\" or \"srv:_http._tcp.example\"");
     }
     return has_port && has_host;
 }
@@ -74,7 +51,16 @@ read_target(struct site_builder *builder, const struct config_value *value,
     }
     out->is_backup = conf.backup;
     out->weight = conf.weight < 1 ? 1 : (uint64_t)conf.weight; /* else it was refused */
-    return read_target_address(builder, address, out);
+    bool is_good = read_target_address(builder, address, out);
+    const struct config_value *weight = value == address ? NULL
+                                                         : config_find_name(value, "weight");
+    if (is_good && out->is_service && weight != NULL) {
+        struct diagnostic *d = config_key_mistake(builder->schema.diagnostics, DIAGNOSTIC_RANGE,
+                weight, "\"weight\" beside the name of a service");
+        diagnostic_note(d, "its SRV records say what each of its hosts weighs");
+        return false;
+    }
+    return is_good;
 }
 
 static void
@@ -147,6 +133,7 @@ read_upstream(struct site_builder *builder, const struct config_member *member,
         .retry = retry_of(&conf.retry),
         .balance = { .slow_start_ns = conf.slow_start_ns },
     };
+    site_read_resolve(builder, value, &conf.resolve, &out->names);
     site_check_eject(builder, value, &out->eject);
     site_read_balance(builder, value, out);
     site_read_sticky(builder, value, out);

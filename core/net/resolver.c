@@ -63,12 +63,10 @@ resolver_result_word(enum resolver_result result)
         return "no_name";
     case RESOLVER_NO_DATA:
         return "no_data";
-    case RESOLVER_SERVFAIL:
-        return "servfail";
     case RESOLVER_TIMED_OUT:
         return "timed_out";
-    case RESOLVER_UNREACHABLE:
-        return "unreachable";
+    case RESOLVER_FAILURE:
+        return "server_failure";
     case RESOLVER_BAD_ANSWER:
         return "bad_answer";
     case RESOLVER_EXHAUSTED:
@@ -89,13 +87,12 @@ result_of(int status)
         return RESOLVER_NO_DATA;
     case ARES_ETIMEOUT:
         return RESOLVER_TIMED_OUT;
-    case ARES_ECONNREFUSED:
-        return RESOLVER_UNREACHABLE;
+    case ARES_ECONNREFUSED: /* which it also says when all servers said one of the following */
     case ARES_ESERVFAIL:
     case ARES_EREFUSED:
     case ARES_ENOTIMP:
     case ARES_EFORMERR:
-        return RESOLVER_SERVFAIL;
+        return RESOLVER_FAILURE;
     case ARES_ENOMEM:
     case ARES_EFILE:
         return RESOLVER_EXHAUSTED;

@@ -41,11 +41,10 @@ enum resolver_kind {
 
 enum resolver_result {
     RESOLVER_FOUND,
-    RESOLVER_NO_NAME,     /* there is no such name */
-    RESOLVER_NO_DATA,     /* there is, but nothing of that kind */
-    RESOLVER_SERVFAIL,    /* a server says that it cannot tell, or will not */
-    RESOLVER_TIMED_OUT,   /* no server answers */
-    RESOLVER_UNREACHABLE, /* no server can be reached */
+    RESOLVER_NO_NAME,   /* there is no such name */
+    RESOLVER_NO_DATA,   /* there is, but nothing of that kind */
+    RESOLVER_TIMED_OUT, /* no server answers */
+    RESOLVER_FAILURE,   /* servers cannot be reached, cannot tell, or will not */
     RESOLVER_BAD_ANSWER,
     RESOLVER_EXHAUSTED, /* no memory or descriptor here */
 };

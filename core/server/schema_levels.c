@@ -51,6 +51,8 @@ static const struct {
     { "upstream", "health", "{\"anyOf\":[" REF("upstream_health") ",{\"enum\":[false,null]}]}" },
     { "upstream_health", "path", "{\"anyOf\":[{\"type\":\"string\",\"pattern\":\"^/[!-\\\"$-~]*$\"}," REF("expanded") ",{\"type\":\"null\"}]}" },
     { "upstream_health", "expect", "{\"anyOf\":[{\"$ref\":\"#/$defs/upstream_expect/properties/status\"}," REF("upstream_expect") "]}" },
+    { "upstream", "resolve", REF_OR_NULL("upstream_resolve") },
+    { "upstream_resolve", "servers", ONE_LIST_OR_NULL(REF("name_server")) },
     { "target", "address", REF("target_address") },
     { "control", "listen", REF_OR_NULL("control_address") },
     { "module", "name", REF("name") },
@@ -104,6 +106,8 @@ static const struct {
 #define SOME_PORT "0*(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
 #define LABEL "[A-Za-z0-9_~-]+"
 #define NAME  "[A-Za-z0-9_][A-Za-z0-9_-]{0,63}"
+#define HOST_LABEL "[A-Za-z0-9_][A-Za-z0-9_-]{0,62}"
+#define HOST  "(?=[^:]*[A-Za-z])(?:" HOST_LABEL "\\.)*" HOST_LABEL "\\.?"
 #define UNIX  "unix:[^\\x00]{1,107}|@[^\\x00]{1,107}"
 // clang-format on
 
@@ -122,8 +126,14 @@ static const struct {
     { "control_address", "^(?:" UNIX ")$", NULL, "\"unix:/path\" or \"@name\"" },
     { "address", "^(?:" UNIX "|(?:" JSON_PATTERN_IPV4 "|\\[", "\\])?:" PORT ")$",
             "\":8080\", \"127.0.0.1:8080\", \"[::1]:8080\", \"unix:/path\" or \"@name\"" },
-    { "target_address", "^(?:" UNIX "|(?:" JSON_PATTERN_IPV4 "|\\[", "\\]):" SOME_PORT ")$",
-            "\"127.0.0.1:9000\", \"[::1]:9000\", \"unix:/path\" or \"@name\"" },
+    { "target_address",
+            "^(?:" UNIX "|srv:(?=.{1,253}$)" HOST "|(?=[^:]{1,253}:)" HOST ":" SOME_PORT
+            "|(?:" JSON_PATTERN_IPV4 "|\\[",
+            "\\]):" SOME_PORT ")$",
+            "\"127.0.0.1:9000\", \"[::1]:9000\", \"unix:/path\", \"@name\", \"host.example:9000\" "
+            "or \"srv:_http._tcp.example\"" },
+    { "name_server", "^(?:" JSON_PATTERN_IPV4 "|\\[", "\\]):" SOME_PORT "$",
+            "\"127.0.0.1:53\" or \"[::1]:53\"" },
     { "listen", "^(?:" NAME "|" UNIX "|(?:" JSON_PATTERN_IPV4 "|\\[", "\\])?:" PORT ")$",
             "an address such as \":8080\", or the name of a listener" },
     { "host",

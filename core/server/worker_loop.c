@@ -499,10 +499,11 @@ worker_loop_init(struct worker_loop *loop, const struct worker_loop_settings *se
     loop->engine.files = loop->files;
     loop->engine.spills = loop->spills;
     if (r == 0) {
-        r = upstreams_new(&loop->engine, &connect_socket, settings->upstreams,
+        r = upstreams_new(&loop->engine, &connect_socket, resolver_new, settings->upstreams,
                 settings->upstreams_count, settings->count, shard, &loop->map.upstreams);
     }
     if (r == 0) {
+        loop->map.upstreams->is_quiet = loop->index != 0;
         r = health_board_join(settings->health, settings->index, loop->map.upstreams,
                 loop->mailbox);
     }

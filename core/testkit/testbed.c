@@ -84,11 +84,18 @@ on_end(struct weir_request *request)
 
 /* How upstreams are reached; NULL: by sockets. One thread. */
 static const struct connector *reached_by;
+static resolver_new_fn *resolved_by = resolver_new;
 
 void
 testbed_reach_by(const struct connector *connector)
 {
     reached_by = connector;
+}
+
+void
+testbed_resolve_by(resolver_new_fn *new_resolver)
+{
+    resolved_by = new_resolver;
 }
 
 /* ---- making ------------------------------------------------------------------------------ */
@@ -150,7 +157,7 @@ start(struct testbed *testbed, struct diagnostics *diagnostics)
     testbed->has_engine = r == 0;
     if (r == 0) {
         r = upstreams_new(&testbed->engine, reached_by == NULL ? &connect_socket : reached_by,
-                testbed->site->upstreams, testbed->site->upstreams_count, 1, NULL,
+                resolved_by, testbed->site->upstreams, testbed->site->upstreams_count, 1, NULL,
                 &testbed->map.upstreams);
     }
     if (r == 0) {

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "http/h1.h"
+#include "net/resolver.h"
 
 struct connector;
 struct figures;
@@ -27,6 +28,9 @@ WEIR_MUST_USE int testbed_new(const struct testbed_settings *settings, struct bu
 
 /* Testbeds made from now on reach upstreams by it, which is borrowed; NULL: by sockets. */
 void testbed_reach_by(const struct connector *connector);
+
+/* And names by it; preset: resolver_new(). */
+void testbed_resolve_by(resolver_new_fn *new_resolver);
 
 /* Ends its clients and everything else. Returns true when nothing was left over: every request
  * and connection ended, every byte of memory given back. NULL: nothing, true. */

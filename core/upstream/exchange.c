@@ -108,6 +108,16 @@ seeks_on(struct exchange *exchange)
     return exchange->retry_reason != 0;
 }
 
+/* Why there is no target to ask. */
+static enum weir_exchange_error
+error_of_none(const struct exchange *exchange)
+{
+    const struct upstream_group *group = exchange->group;
+    bool is_unresolved = group->target_count == 0 && group->names != NULL;
+    return is_unresolved && exchange->target == NULL ? WEIR_EXCHANGE_UNRESOLVED
+                                                     : exchange->connect_error;
+}
+
 static void
 seek(struct exchange *exchange)
 {
@@ -125,7 +135,11 @@ seek(struct exchange *exchange)
             queue_up(exchange);
             return;
         case UPSTREAM_ALL_TRIED:
-            fail(exchange, exchange->connect_error);
+            if (upstream_awaits_names(exchange->group)) {
+                queue_up(exchange);
+                return;
+            }
+            fail(exchange, error_of_none(exchange));
             return;
         }
         ask(exchange, target);
@@ -152,7 +166,9 @@ on_timer(struct timer *timer)
     struct exchange *exchange = (struct exchange *)((char *)timer -
             offsetof(struct exchange, timer));
     upstream_unqueue(exchange->group, exchange);
-    fail(exchange, WEIR_EXCHANGE_QUEUE_TIMEOUT);
+    fail(exchange,
+            upstream_awaits_names(exchange->group) ? WEIR_EXCHANGE_UNRESOLVED
+                                                   : WEIR_EXCHANGE_QUEUE_TIMEOUT);
 }
 
 void

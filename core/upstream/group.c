@@ -16,10 +16,36 @@ share(uint64_t of, unsigned loops)
     return of == UINT64_MAX ? of : of / loops + (of % loops != 0);
 }
 
+/* Its members, as far as they are known without asking. */
+static int
+make_targets(struct upstream_group *group)
+{
+    const struct upstream_settings *settings = group->settings;
+    for (size_t i = 0; i < settings->target_count; i++) {
+        const struct upstream_target_settings *target = &settings->targets[i];
+        int r = 0;
+        if (target->host != NULL && group->resolver == NULL) {
+            r = group->all->new_resolver(group->all->engine->loop, &settings->names.resolver,
+                    &group->resolver);
+        }
+        if (r == 0) {
+            r = target->host != NULL ? upstream_name_add(group, target)
+                                     : upstream_target_add(group, target, NULL);
+        }
+        if (r < 0) {
+            return r;
+        }
+    }
+    for (size_t i = 0; i < group->target_count; i++) {
+        group->targets[i]->up_since_ns = 0; /* it need not be new: we are */
+    }
+    return 0;
+}
+
 int
 upstreams_new(struct engine *engine, const struct connector *connector,
-        const struct upstream_settings *settings, size_t count, unsigned loops,
-        struct metric_shard *shard, struct upstreams **out)
+        resolver_new_fn *new_resolver, const struct upstream_settings *settings, size_t count,
+        unsigned loops, struct metric_shard *shard, struct upstreams **out)
 {
     struct upstreams *upstreams = calloc(1,
             sizeof(*upstreams) + count * sizeof(struct upstream_group));
@@ -28,6 +54,7 @@ upstreams_new(struct engine *engine, const struct connector *connector,
     }
     upstreams->engine = engine;
     upstreams->connector = connector;
+    upstreams->new_resolver = new_resolver;
     upstreams->shard = shard;
     for (size_t i = 0; i < count; i++) {
         struct upstream_group *group = &upstreams->groups[i];
@@ -44,13 +71,9 @@ upstreams_new(struct engine *engine, const struct connector *connector,
         group->queue_max = share(settings[i].queue_size, loops);
         retry_budget_init(&group->retry_budget, &settings[i].retry, loops,
                 loop_now_ns(engine->loop));
-        for (size_t j = 0; j < targets; j++) {
-            struct upstream_target *target;
-            if (upstream_target_add(group, &settings[i].targets[j], &target) < 0) {
-                upstreams_free(upstreams);
-                return -ENOMEM;
-            }
-            target->up_since_ns = 0; /* it need not be new: we are */
+        if (make_targets(group) < 0) {
+            upstreams_free(upstreams);
+            return -ENOMEM;
         }
     }
     *out = upstreams;
@@ -67,6 +90,10 @@ upstreams_free(struct upstreams *upstreams)
     for (size_t i = 0; i < upstreams->count; i++) {
         struct upstream_group *group = &upstreams->groups[i];
         WEIR_ASSERT(group->queue == NULL);
+        upstream_names_free(group);
+        if (group->resolver != NULL) {
+            group->resolver->free(group->resolver);
+        }
         while (group->target_count > 0) {
             struct upstream_target *last = group->targets[group->target_count - 1];
             upstream_close_kept(last);
@@ -94,7 +121,9 @@ upstreams_find(struct upstreams *upstreams, struct weir_str name)
 bool
 upstream_enqueue(struct upstream_group *group, struct exchange *exchange)
 {
-    if (group->queued >= group->queue_max) {
+    bool has_room = group->queued < group->queue_max ||
+            (upstream_awaits_names(group) && group->queued < UPSTREAM_NAMES_QUEUE);
+    if (!has_room) {
         return false;
     }
     exchange->next = NULL;

@@ -18,8 +18,10 @@
 #include "event/loop.h"
 #include "net/connect.h"
 #include "net/proxy_protocol.h"
+#include "net/resolver.h"
 #include "upstream/eject.h"
 #include "upstream/health.h"
+#include "upstream/name.h"
 #include "upstream/retry.h"
 #include "upstream/sticky.h"
 #include "upstream/target.h"
@@ -39,6 +41,7 @@ struct upstream_settings {
     uint64_t connect_ns, send_ns, read_ns, queue_ns;
     uint64_t idle_ns;         /* a kept connection's */
     enum proxy_version proxy; /* what a connection begins with; with any, none is kept */
+    struct name_settings names;
     struct eject_settings eject;
     struct retry_settings retry;
     struct balance_settings balance;
@@ -60,14 +63,20 @@ struct upstream_group {
     struct upstream_target **targets; /* owned; each counted */
     size_t target_count;              /* may be 0 */
     uint64_t changes;                 /* of the set, and of what is said of its members */
+
+    struct upstream_name *names; /* owned; see name.h */
+    size_t unsettled_names;
+    struct resolver *resolver; /* owned; NULL: there are no names */
 };
 
 struct upstreams {
     struct engine *engine;             /* borrowed */
     const struct connector *connector; /* borrowed */
-    struct metric_shard *shard;        /* borrowed; NULL: nothing is counted */
-    struct health_board *health;       /* borrowed; NULL: nobody checks */
-    unsigned health_index;             /* of the loop, on the board */
+    resolver_new_fn *new_resolver;
+    struct metric_shard *shard;  /* borrowed; NULL: nothing is counted */
+    struct health_board *health; /* borrowed; NULL: nobody checks */
+    unsigned health_index;       /* of the loop, on the board */
+    bool is_quiet;               /* another loop of the worker says what becomes of names */
     size_t count;
     struct upstream_group groups[];
 };
@@ -75,14 +84,17 @@ struct upstreams {
 /* Of one loop out of `loops`, whose engine it is. `settings` is borrowed. Returns 0 or -ENOMEM.
  */
 WEIR_MUST_USE int upstreams_new(struct engine *engine, const struct connector *connector,
-        const struct upstream_settings *settings, size_t count, unsigned loops,
-        struct metric_shard *shard, struct upstreams **out);
+        resolver_new_fn *new_resolver, const struct upstream_settings *settings, size_t count,
+        unsigned loops, struct metric_shard *shard, struct upstreams **out);
 
 /* No exchange is left; kept connections are closed. NULL: nothing. */
 void upstreams_free(struct upstreams *upstreams);
 
 /* NULL when there is none of that name. */
 struct upstream_group *upstreams_find(struct upstreams *upstreams, struct weir_str name);
+
+/* Exchanges that may wait for the first answer about a name, though `queue_size` is less. */
+#define UPSTREAM_NAMES_QUEUE 1000u
 
 /* Appends to the queue; false when it is full. Takes out of it. */
 WEIR_MUST_USE bool upstream_enqueue(struct upstream_group *group, struct exchange *exchange);

@@ -85,6 +85,7 @@ retry_reason_of_error(enum weir_exchange_error error)
     case WEIR_EXCHANGE_FINE:
     case WEIR_EXCHANGE_BUSY:
     case WEIR_EXCHANGE_QUEUE_TIMEOUT:
+    case WEIR_EXCHANGE_UNRESOLVED:
     case WEIR_EXCHANGE_BODY:
     case WEIR_EXCHANGE_EXHAUSTED:
     case WEIR_EXCHANGE_ABORTED:

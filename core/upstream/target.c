@@ -59,6 +59,9 @@ upstream_target_add(struct upstream_group *group,
     target->settings.address = weir_str_make(target->text, len);
     target->sticky_id = sticky_id(&group->settings->sticky, target->settings.address);
     target->balance.id = balance_id(target->settings.address);
+    if (settings->label.ptr == NULL) {
+        target->settings.label = target->settings.address;
+    }
     target->refs = 1;
     target->is_member = true;
     int r = health_attach(target);
@@ -73,7 +76,6 @@ upstream_target_add(struct upstream_group *group,
     if (out != NULL) {
         *out = target;
     }
-    upstream_serve_all(group);
     return 0;
 }
 

@@ -29,14 +29,19 @@
 
 struct upstream_conn;
 struct upstream_group;
+struct upstream_name;
 
 /* Of one group. */
 #define UPSTREAM_TARGETS_MAX 256u
 
-/* What is said of a target: by the configuration, by names, or while it runs. A target has a
- * copy of its own. */
+/* What is said of a target: by the configuration, by names (name.h), or while it runs. A target
+ * has a copy of its own. */
 struct upstream_target_settings {
     struct weir_str address; /* as written; at most ADDR_TEXT_BYTES are kept */
+    struct weir_str label;   /* of its figures; outlives the group; .ptr NULL: the address */
+    const char *host;        /* a name to look up; NULL: `addr` is known */
+    uint16_t port;           /* of the host */
+    bool is_service;         /* the name is of SRV records, which say port and weight */
     struct addr addr;
     uint64_t weight; /* from 1 */
     bool is_backup;  /* asked when no other can be */
@@ -46,6 +51,7 @@ struct upstream_target {
     /* Fixed at birth. */
     struct upstream_group *group; /* borrowed: it outlives its targets */
     uint64_t sticky_id;           /* its name in cookies */
+    struct upstream_name *name;   /* what stands for it, as long as it is a member; or NULL */
 
     /* Whether it is in the set. */
     unsigned refs;       /* the group's, connections', exchanges' */
@@ -64,13 +70,15 @@ struct upstream_target {
     struct health_seat health;
     uint64_t up_since_ns; /* when it was last of use again; 0: it always was */
     bool answers_large;   /* the last answer's first read was */
+    uint64_t name_round;  /* name->round when it stood for it last */
     struct upstream_figures figures;
 
     char text[ADDR_TEXT_BYTES];
 };
 
 /* A new member, the last of group->targets. *out (may be NULL) is borrowed from the group.
- * Returns 0; -ENOSPC when there are UPSTREAM_TARGETS_MAX; -ENOMEM. */
+ * upstream_serve_all() is to follow, when all that join have. Returns 0; -ENOSPC when there are
+ * UPSTREAM_TARGETS_MAX; -ENOMEM. */
 WEIR_MUST_USE int upstream_target_add(struct upstream_group *group,
         const struct upstream_target_settings *settings, struct upstream_target **out);
 

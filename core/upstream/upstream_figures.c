@@ -36,15 +36,18 @@ upstream_result_word(enum weir_exchange_error error)
         return "body";
     case WEIR_EXCHANGE_EXHAUSTED:
         return "exhausted";
+    case WEIR_EXCHANGE_UNRESOLVED:
+        return "unresolved";
     case WEIR_EXCHANGE_ABORTED:
         break;
     }
     return "aborted";
 }
 
-/* The cells of a series about one target; `label` NULL: without one more. */
+/* The cells of a series about whatever bears the name `target`; `label` NULL: without one more.
+ */
 static metric_cell *
-find(struct upstream_group *group, struct upstream_target *target, enum weir_metric_type type,
+find_named(struct upstream_group *group, struct weir_str target, enum weir_metric_type type,
         const char *name, const char *help, const char *label, const char *word)
 {
     char labels[METRIC_LABELS_BYTES];
@@ -54,13 +57,21 @@ find(struct upstream_group *group, struct upstream_target *target, enum weir_met
         return nowhere;
     }
     metric_label(labels, &len, "upstream", group->settings->name);
-    metric_label(labels, &len, "target",
-            target == NULL ? weir_str_make("", 0) : target->settings.address);
+    metric_label(labels, &len, "target", target);
     if (label != NULL) {
         metric_label(labels, &len, label, weir_str_from(word));
     }
     metric_cell *cells = metric_series(shard, type, name, help, weir_str_make(labels, len));
     return cells == NULL ? nowhere : cells;
+}
+
+/* The same about one target; NULL: about none. */
+static metric_cell *
+find(struct upstream_group *group, struct upstream_target *target, enum weir_metric_type type,
+        const char *name, const char *help, const char *label, const char *word)
+{
+    struct weir_str named = target == NULL ? weir_str_make("", 0) : target->settings.label;
+    return find_named(group, named, type, name, help, label, word);
 }
 
 void
@@ -169,8 +180,11 @@ upstream_show_connections(struct upstream_target *target)
                 "weir_upstream_connections_idle", "Connections to upstreams kept for the next",
                 NULL, NULL);
     }
-    metric_set(figures->open, target->open_count);
-    metric_set(figures->idle, target->idle_count);
+    /* The addresses of one name have one label: each adds its own. */
+    metric_add(figures->open, target->open_count - figures->open_shown);
+    metric_add(figures->idle, target->idle_count - figures->idle_shown);
+    figures->open_shown = target->open_count;
+    figures->idle_shown = target->idle_count;
 }
 
 void
@@ -190,8 +204,11 @@ upstream_show_health(struct upstream_target *target, bool is_up, bool is_down)
     metric_cell *down = find(target->group, target, WEIR_METRIC_GAUGE,
             "weir_upstream_target_down", "Workers whose checks have it that a target is down",
             NULL, NULL);
-    metric_set(up, is_up);
-    metric_set(down, is_down);
+    struct upstream_figures *figures = &target->figures;
+    metric_add(up, (uint64_t)is_up - figures->up_shown);
+    metric_add(down, (uint64_t)is_down - figures->down_shown);
+    figures->up_shown = is_up;
+    figures->down_shown = is_down;
 }
 
 void
@@ -202,4 +219,20 @@ upstream_show_queue(struct upstream_group *group)
                 "Requests that wait for a connection to an upstream", NULL, NULL);
     }
     metric_set(group->queue_cell, group->queued);
+}
+
+void
+upstream_count_lookup(struct upstream_group *group, struct weir_str name, const char *result)
+{
+    metric_add(find_named(group, name, WEIR_METRIC_COUNTER, "weir_upstream_lookups_total",
+                       "Names that were asked for, by what came of it", "result", result),
+            1);
+}
+
+void
+upstream_show_addresses(struct upstream_group *group, struct weir_str name, uint64_t count)
+{
+    metric_set(find_named(group, name, WEIR_METRIC_GAUGE, "weir_upstream_addresses",
+                       "Addresses that a name stands for", NULL, NULL),
+            count);
 }

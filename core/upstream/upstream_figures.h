@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a loop counts of its upstreams, in its shard (observe/metric.h). Labels are names and
- * addresses of the configuration, and words for what became of an exchange. Series are made
- * when there is something to count. Thread: the loop's. */
+ * addresses of the configuration, not those that names stand for, and words for what became of
+ * an exchange. Series are made when there is something to count. Thread: the loop's. */
 #ifndef WEIR_UPSTREAM_UPSTREAM_FIGURES_H
 #define WEIR_UPSTREAM_UPSTREAM_FIGURES_H
 
@@ -14,9 +14,11 @@ struct upstream_target;
 
 /* What there is of a target's; NULL: none yet. */
 struct upstream_figures {
-    metric_cell *results[WEIR_EXCHANGE_ABORTED + 1];
+    metric_cell *results[WEIR_EXCHANGE_UNRESOLVED + 1];
     metric_cell *duration; /* a histogram */
     metric_cell *opened, *open, *idle, *replays, *ejections;
+    /* Its part of gauges that the addresses of one name share. */
+    uint64_t open_shown, idle_shown, up_shown, down_shown;
 };
 
 /* A word for a result: the public one (weir_exchange_error_label()). */
@@ -48,6 +50,12 @@ void upstream_show_health(struct upstream_target *target, bool is_up, bool is_do
 
 /* Fields of a request were left out, since there is an underscore in their names (F42). */
 void upstream_count_underscores(struct upstream_group *group, uint64_t count);
+
+/* A name was asked for, and how many addresses it stands for. */
+void upstream_count_lookup(struct upstream_group *group, struct weir_str name,
+        const char *result);
+void upstream_show_addresses(struct upstream_group *group, struct weir_str name,
+        uint64_t count);
 
 /* How many wait has changed. */
 void upstream_show_queue(struct upstream_group *group);

@@ -34,6 +34,8 @@ error_word(enum weir_exchange_error error)
     case WEIR_EXCHANGE_BUSY:
     case WEIR_EXCHANGE_QUEUE_TIMEOUT:
         return "connection_limit_reached";
+    case WEIR_EXCHANGE_UNRESOLVED:
+        return "dns_error";
     case WEIR_EXCHANGE_BODY:
         return "http_request_error";
     case WEIR_EXCHANGE_FINE:

@@ -744,7 +744,10 @@ def test_large_bodies_flow_in_bounded_memory(weir, raw):
 
 @pytest.mark.parametrize("upstream, said", [
     ({"targets": []}, "needs \"targets\""), ({}, "needs \"targets\""),
-    ({"targets": "localhost:80"}, "a target that is a name is not in this build"),
+    ({"targets": "local host:80"}, "\"local host:80\" is no address"),
+    ({"targets": [{"address": "srv:_http._tcp.a", "weight": 2}]}, "\"weight\" beside the name of a service"),
+    ({"targets": "a:80", "resolve": {"servers": ":53"}}, "\":53\" is no address of a name server"),
+    ({"targets": "a:80", "resolve": {"ttl_min": "1m", "ttl_max": "1s"}}, "\"ttl_min\" is longer than \"ttl_max\""),
     ({"targets": ":80"}, "can be listened at, but not connected to"),
     ({"targets": "127.0.0.1:80", "tls": {}}, "\"tls\" is not in this build"),
     ({"targets": "127.0.0.1:80", "target": 1}, "unknown key \"target\"")])

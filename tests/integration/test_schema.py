@@ -51,6 +51,9 @@ TEXTS = [
     "http/1.1", "http/3", "json", "text", "combined", "debug", "stdout", "stderr", "http://a/b?c", "a" * 128, "a" * 129,
     "a" * 64, "a" * 65, "${env:WEIR_NO:-5}", "gzip", "br", "owner", "x-id", "content-length", "no-cache", "text/plain",
     "A" * 64, "0" * 63,
+    "a.b:80", "a.b.:80", "a_b.-c:80", "a-.b:80", "1.2.3:80", "1.2.3a:80", "a..b:80", ".:80", "a:0", "a:080", "a:65536", "a b:80",
+    "x" * 63 + ":80", "x" * 64 + ":80", ".".join(["x" * 63] * 4)[:253] + ":80", ".".join(["x" * 63] * 4)[:254] + ":80",
+    "srv:", "srv:a", "srv:_http._tcp.a.b.", "srv:1.2", "srv:a:80", "srv:" + ".".join(["x" * 63] * 4)[:254], "[::1]:0", "srv:80",
 ]
 OTHERS = [
     None, True, False, 0, 1, -1, 2, 5, 16, 99, 101, 200, 304, 308, 309, 404, 599, 600, 1024, 65535, 65536, 10000, 10001, 1.5,
@@ -85,7 +88,7 @@ EXCEPTIONS = [
     ("E0302", r'"(file|rate)" is missing', "another layer may give a hook's option, or none"),
     ("E0303", r'"max" \(.*\) is less than "min"|"[1-5][0-9x]+-[1-5][0-9x]+" is no status', "two numbers are compared"),
     ("E0303", r'goes only with "secure"', "two keys are compared"),
-    ("E0303", r'"for" is longer than "for_max"', "two times are compared"),
+    ("E0303", r'"\w+" is longer than "\w+"', "two durations are compared"),
     ("E0303", r'"(every|timeout)" of a check cannot be without end', "other durations may be"),
     ("E0313", r"is no host to ask for", "an authority is parsed"),
     ("E0315", r"no status would be good", "other lists may be empty"),
@@ -220,6 +223,9 @@ def named(schema):
                     for key in defs["upstream_eject"]["properties"])
         yield from (("upstreams", {"targets": "127.0.0.1:1", "retry": {key: value}})
                     for key in defs["upstream_retry"]["properties"])
+        yield from (("upstreams", {"targets": "127.0.0.1:1", "resolve": {key: value}})
+                    for key in defs["upstream_resolve"]["properties"])
+    yield from (("upstreams", {"targets": "127.0.0.1:1", "resolve": {"servers": text}}) for text in TEXTS)
     yield from (("upstreams", {"targets": text}) for text in TEXTS)
     for number, text in enumerate(TEXTS):
         yield "listeners", {"address": text}

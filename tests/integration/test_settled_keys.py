@@ -77,10 +77,12 @@ NOW = [
     *(handle("metrics", format=value) for value in ["prometheus"]),
     use("access", allow=["10.0.0.0/8"], deny=["10.1.0.0/16"]),
     document(upstreams={"shop": {
-        "targets": ["127.0.0.1:8000", {"address": "127.0.0.1:8001", "weight": 2, "backup": True}],
+        "targets": ["127.0.0.1:8000", {"address": "127.0.0.1:8001", "weight": 2, "backup": True},
+                    "app.example:80", "srv:_http._tcp.example"],
         "balance": "least_connections", "keepalive": 5,
         "timeouts": {"connect": "1s", "send": "1s", "read": "1s", "queue": "1s"}, "proxy_protocol": "v2",
         "health": {"path": "/", "host": "a", "expect": "2xx", "every": "5s", "timeout": "1s", "rise": 1, "fall": 3},
+        "resolve": {"servers": "127.0.0.1:53", "timeout": "1s", "ttl_min": "1s", "ttl_max": "1m", "family": "ipv4"},
         "eject": {"failures": 3, "within": "10s", "for": "10s", "for_max": "5m", "max_percent": 50, "status": ["503"]},
         "retry": {"times": 2, "on": ["connect"], "budget": 10}}}),
     *(document([*HERE, "proxy"], upstreams={"shop": {"targets": "127.0.0.1:8000"}},
@@ -101,7 +103,7 @@ LATER = [
     (document(server={"tls": [{"certificate": "a", "key": "b"}]}), "E0501", "/servers/0", "tls"),
     *((document(upstreams={"shop": {"targets": "127.0.0.1:8000", name: value}}), "E0501", "/upstreams/shop", name)
       for name, value in [
-          ("resolve", "10s"), ("tls", {})]),
+          ("tls", {})]),
     *((document(route={"handle": {"respond": "{%s}" % name}}), "E0501", "/servers/0/routes/0/handle/respond", name)
       for name in ("tls.sni",)),
     *((document(route={"match": {"variable": {name: "x"}}}), "E0501", "/servers/0/routes/0/match/variable", name)

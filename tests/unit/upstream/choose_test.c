@@ -46,7 +46,7 @@ bed_init(struct bed *bed)
 static void
 bed_start(struct bed *bed)
 {
-    ck_assert_int_eq(upstreams_new(&bed->engine, NULL, &bed->settings, 1, 1, NULL,
+    ck_assert_int_eq(upstreams_new(&bed->engine, NULL, NULL, &bed->settings, 1, 1, NULL,
                              &bed->upstreams),
             0);
     bed->group = &bed->upstreams->groups[0];

@@ -88,8 +88,8 @@ open_bed(unsigned i)
     bed->engine.loop = bed->loop;
     r = mailbox_new(bed->loop, &bed->mailbox);
     r = r < 0 ? r
-              : upstreams_new(&bed->engine, &upstream.connector, &settings, 1, LOOPS, NULL,
-                        &bed->upstreams);
+              : upstreams_new(&bed->engine, &upstream.connector, NULL, &settings, 1, LOOPS,
+                        NULL, &bed->upstreams);
     r = r < 0 ? r : health_board_join(board, i, bed->upstreams, bed->mailbox);
     if (r < 0) {
         close_bed(i);
