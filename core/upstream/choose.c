@@ -15,6 +15,16 @@ static const struct tier {
     { .is_backup = true, .is_out = true },
 };
 
+/* Whether it is in the tier, and may be asked, if it is not busy. */
+static bool
+belongs(const struct upstream_target *target, const struct tier *tier,
+        const struct upstream_tried *tried, uint64_t now_ns)
+{
+    return target->settings.is_backup == tier->is_backup &&
+            upstream_is_usable(target, now_ns) != tier->is_out && !target->is_draining &&
+            !upstream_is_tried(tried, target);
+}
+
 /* Those of a tier that may be asked. */
 struct gathered {
     size_t count;
@@ -33,9 +43,7 @@ gather(struct upstream_group *group, const struct upstream_tried *tried,
     gathered->has_busy = false;
     for (size_t i = 0; i < group->target_count; i++) {
         struct upstream_target *target = group->targets[i];
-        if (target->settings.is_backup != tier->is_backup ||
-                upstream_is_usable(target, now_ns) == tier->is_out || target->is_draining ||
-                upstream_is_tried(tried, target)) {
+        if (!belongs(target, tier, tried, now_ns)) {
             continue;
         }
         bool is_wanted = wish->has_id && wish->id == target->sticky_id;
@@ -88,6 +96,30 @@ upstream_choose(struct upstream_group *group, struct upstream_tried *tried,
         }
     }
     return UPSTREAM_ALL_TRIED;
+}
+
+bool
+upstream_is_all_busy(const struct upstream_group *group, struct upstream_tried *tried)
+{
+    uint64_t now_ns = loop_now_ns(group->all->engine->loop);
+    upstream_tried_refresh(tried, group);
+    for (size_t i = 0; i < sizeof(tiers) / sizeof(tiers[0]); i++) {
+        bool has_busy = false;
+        for (size_t j = 0; j < group->target_count; j++) {
+            const struct upstream_target *target = group->targets[j];
+            if (!belongs(target, &tiers[i], tried, now_ns)) {
+                continue;
+            }
+            if (upstream_has_room(target)) {
+                return false;
+            }
+            has_busy = true;
+        }
+        if (has_busy) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool

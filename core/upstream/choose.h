@@ -33,6 +33,9 @@ enum upstream_choice {
 WEIR_MUST_USE enum upstream_choice upstream_choose(struct upstream_group *group,
         struct upstream_tried *tried, struct upstream_wish *wish, struct upstream_target **out);
 
+/* Whether upstream_choose() would find that all are busy. */
+bool upstream_is_all_busy(const struct upstream_group *group, struct upstream_tried *tried);
+
 /* There is another that could be asked, now or when it has a connection left. */
 bool upstream_has_untried(const struct upstream_group *group, struct upstream_tried *tried);
 

@@ -149,20 +149,47 @@ upstream_unqueue(struct upstream_group *group, struct exchange *exchange)
     upstream_show_queue(group);
 }
 
+static bool
+has_room(const struct upstream_group *group)
+{
+    for (size_t i = 0; i < group->target_count; i++) {
+        if (upstream_has_room(group->targets[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The oldest that need not wait any more is tried again. One that has asked all that are free
+ * keeps its place. NULL: there is none. */
+static struct exchange *
+serve_one(struct upstream_group *group)
+{
+    struct exchange *exchange = group->queue;
+    while (exchange != NULL && upstream_is_all_busy(group, &exchange->tried)) {
+        exchange = exchange->next;
+    }
+    if (exchange != NULL) {
+        upstream_unqueue(group, exchange);
+        exchange_unqueued(exchange);
+    }
+    return exchange;
+}
+
 void
 upstream_serve_queue(struct upstream_group *group)
 {
-    struct exchange *oldest = group->queue;
-    if (oldest != NULL) {
-        upstream_unqueue(group, oldest);
-        exchange_unqueued(oldest);
+    while (group->queue != NULL && has_room(group)) {
+        const struct exchange *served = serve_one(group);
+        if (served == NULL || served->state != EXCHANGE_OVER) {
+            return; /* the connection is its own, if it is anyone's */
+        }
     }
 }
 
 void
 upstream_serve_all(struct upstream_group *group)
 {
-    for (uint64_t left = group->queued; left > 0; left--) {
-        upstream_serve_queue(group); /* may put it back, behind the others */
+    while (serve_one(group) != NULL) {
     }
 }

@@ -100,10 +100,10 @@ struct upstream_group *upstreams_find(struct upstreams *upstreams, struct weir_s
 WEIR_MUST_USE bool upstream_enqueue(struct upstream_group *group, struct exchange *exchange);
 void upstream_unqueue(struct upstream_group *group, struct exchange *exchange);
 
-/* A connection has become free: the oldest in the queue is tried again. */
+/* A connection has become free: the oldest in the queue that can use it is tried again. */
 void upstream_serve_queue(struct upstream_group *group);
 
-/* The set has changed: each that is in the queue is tried again. */
+/* The set has changed: each in the queue that need not wait is tried again. */
 void upstream_serve_all(struct upstream_group *group);
 
 #endif

@@ -188,6 +188,13 @@ START_TEST(leaves_backups_alone_while_others_are_only_busy)
     ck_assert_str_eq(tries(&bed, no_wish), "b*");
     target_of(&bed, 'b')->open_count = 1;
     ck_assert_str_eq(tries(&bed, no_wish), "*");
+    struct upstream_tried tried = { .changes = 0 };
+    ck_assert(upstream_is_all_busy(bed.group, &tried));
+    upstream_set_tried(&tried, target_of(&bed, 'a'));
+    ck_assert(upstream_is_all_busy(bed.group, &tried));
+    upstream_set_tried(&tried, target_of(&bed, 'b'));
+    ck_assert(!upstream_is_all_busy(bed.group, &tried)); /* the backups are next */
+    ck_assert(upstream_has_untried(bed.group, &tried));
     put_out(&bed, 'a');
     put_out(&bed, 'b');
     ck_assert_int_ge(first(&bed, NULL), 'c');
