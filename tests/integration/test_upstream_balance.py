@@ -259,7 +259,6 @@ def test_errors_have_no_cookie(weir, raw):
     ({"balance": 1}, "\"balance\" takes"),
     ({"balance": {"hash": "{client}"}}, "unknown variable \"client\""),
     ({"balance": {"hash": "{duration}"}}, "\"hash\": "),
-    ({"balance": {"hash": "{upstream.address}"}}, "upstream.address"),
     ({"balance": {"hsh": "{path}"}}, "unknown key \"hsh\""),
     ({"balance": {"hash": "{path}", "bound": 99}}, "\"bound\""),
     ({"slow_start": "-1s"}, "\"slow_start\""),
