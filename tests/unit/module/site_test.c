@@ -116,7 +116,6 @@ START_TEST(says_of_the_large_sample_only_what_is_not_in_this_build)
         { DIAGNOSTIC_MODULE_NOT_IN_BUILD, "\"proxy\"" },
         { DIAGNOSTIC_MODULE_NOT_IN_BUILD, "\"rate_limit\"" },
         { DIAGNOSTIC_MODULE_NOT_IN_BUILD, "\"compress\"" },
-        { DIAGNOSTIC_NOT_IN_BUILD, "\"health\"" },
         { DIAGNOSTIC_NOT_IN_BUILD, "\"tls\"" },
     };
     char path[4096];
