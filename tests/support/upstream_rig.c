@@ -59,6 +59,23 @@ say_more(struct upstream_rig_conn *conn)
     }
 }
 
+/* Each flow ends for itself. */
+static void
+echo(struct upstream_rig_conn *conn, struct weir_str text)
+{
+    struct memory_stream *memory = &conn->memory;
+    if (memory->peer_ended || memory->peer_reset) {
+        return;
+    }
+    conn->seen += text.len;
+    if (text.len > 0) {
+        memory_stream_send(memory, text);
+    }
+    if (memory->is_shut_down) {
+        memory_stream_end(memory);
+    }
+}
+
 static void
 on_task(struct loop_task *task)
 {
@@ -72,6 +89,10 @@ on_task(struct loop_task *task)
     struct weir_str text = buf_str(&conn->memory.received);
     text.ptr += conn->seen;
     text.len -= conn->seen;
+    if (rig->echoes && conn->requests > 0) {
+        echo(conn, text);
+        return;
+    }
     size_t len = text.len == 0 ? 0 : request_len(text);
     if (len == 0 || conn->memory.peer_ended || conn->memory.peer_reset) {
         return;
@@ -101,6 +122,15 @@ rig_write(struct stream *stream, const struct iovec *parts, int count, bool more
     ssize_t n = memory_ops->write(stream, parts, count, more);
     loop_defer_to_next(conn->memory.loop, &conn->task);
     return n;
+}
+
+static int
+rig_shutdown(struct stream *stream)
+{
+    struct upstream_rig_conn *conn = (struct upstream_rig_conn *)stream;
+    int r = memory_ops->shutdown(stream);
+    loop_defer_to_next(conn->memory.loop, &conn->task);
+    return r;
 }
 
 static void
@@ -148,6 +178,7 @@ rig_connect(const struct connector *connector, struct loop *loop, const struct a
     memory_ops = conn->memory.stream.ops;
     rig_ops = *memory_ops;
     rig_ops.write = rig_write;
+    rig_ops.shutdown = rig_shutdown;
     rig_ops.close = rig_close;
     conn->memory.stream.ops = &rig_ops;
     conn->rig = rig;

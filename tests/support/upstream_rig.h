@@ -28,6 +28,7 @@ struct upstream_rig {
     size_t piece_bytes;         /* 0: all at once */
     bool closes;                /* behind each answer */
     bool resets;
+    bool echoes;        /* what comes after the first request goes back as it is: a tunnel */
     bool refuses_reuse; /* ends without an answer when asked a second time */
     int error;          /* not 0: what connect says */
     /* Before each request is answered: may change all of the above. NULL: nothing. */
