@@ -134,6 +134,16 @@ engine_retire(struct engine *engine)
     engine->is_draining = true;
 }
 
+void
+engine_end_tunnels(struct engine *engine)
+{
+    for (struct carrier *carrier = engine->carriers; carrier != NULL; carrier = carrier->next) {
+        if (carrier->type->end_tunnel != NULL) {
+            carrier->type->end_tunnel(carrier);
+        }
+    }
+}
+
 /* Looks at the real clock when the second is over. */
 static void
 look_at_clock(struct engine *engine)

@@ -39,6 +39,10 @@ struct carrier_type {
     /* Asks it to end: after what it is answering now, or (`now`) at once. May free it. */
     void (*stop)(struct carrier *carrier, bool now);
 
+    /* The time to stop is nearly over: a tunnel, which goes on for as long as its ends like, is
+     * to end in order. NULL: it has none. May not free it. */
+    void (*end_tunnel)(struct carrier *carrier);
+
     /* Since when its client has taken nothing of what is kept for it (monotonic); CLOCK_NEVER
      * when nothing is. */
     uint64_t (*stalled_since)(const struct carrier *carrier);
@@ -111,6 +115,9 @@ void engine_stop(struct engine *engine, bool now);
  * their time is over: another generation takes the new ones, and a request that crosses a close
  * would be lost. */
 void engine_retire(struct engine *engine);
+
+/* Tunnels end as if their clients had said their last, so that upstreams may say theirs. */
+void engine_end_tunnels(struct engine *engine);
 
 /* Memory has run out: at the end of the turn stalled readers are closed, the oldest first,
  * until there is some again. */

@@ -355,6 +355,16 @@ on_stop(struct carrier *carrier, bool now)
     }
 }
 
+static void
+on_end_tunnel(struct carrier *carrier)
+{
+    struct h1_conn *conn = (struct h1_conn *)((char *)carrier -
+            offsetof(struct h1_conn, carrier));
+    if (conn->state == H1_TUNNEL) {
+        h1_end_clients_flow(conn);
+    }
+}
+
 static uint64_t
 stalled_since(const struct carrier *carrier)
 {
@@ -374,6 +384,7 @@ on_shed(struct carrier *carrier)
 
 static const struct carrier_type carrier_type = {
     .stop = on_stop,
+    .end_tunnel = on_end_tunnel,
     .stalled_since = stalled_since,
     .shed = on_shed,
 };

@@ -171,6 +171,9 @@ enum step_result h1_step_linger(struct turn *turn);
 enum step_result h1_begin_tunnel(struct turn *turn);
 enum step_result h1_step_tunnel(struct turn *turn);
 
+/* The server stops: nothing more of a tunnel's client is read, as if that had ended. */
+void h1_end_clients_flow(struct h1_conn *conn);
+
 /* The answer in hand is in the output, and with it the request goes to those that end when the
  * socket has taken theirs. */
 void h1_put_answered(struct h1_conn *conn);

@@ -76,9 +76,28 @@ static enum step_result
 end_tunnel(struct h1_conn *conn)
 {
     conn->engine->figures.tunnels--;
+    if (conn->close_reason == H1_CLOSE_STOPPED) {
+        struct weir_request *request = h1_take_request(conn);
+        conn->must_linger = true; /* the client does not know yet */
+        h1_enter(conn, H1_FINISH);
+        h1_end_request(conn, request, conn->output.queued_bytes, REQUEST_END_STOPPED);
+        return STEP_AGAIN;
+    }
     h1_put_answered(conn);
     h1_enter(conn, H1_FINISH);
     return STEP_AGAIN;
+}
+
+void
+h1_end_clients_flow(struct h1_conn *conn)
+{
+    struct weir_request *request = conn->request;
+    if (request->in.ended || request->in.error != 0) {
+        return;
+    }
+    conn->close_reason = conn->close_reason == H1_OPEN ? H1_CLOSE_STOPPED : conn->close_reason;
+    request_body_end(request, weir_str_make(NULL, 0));
+    request_wake(request);
 }
 
 /* The answer's flow to the client, as far as it goes. */

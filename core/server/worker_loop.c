@@ -262,6 +262,23 @@ look_again(struct worker_loop *loop)
     }
 }
 
+/* What goes on for as long as its ends like is told, and has time for that, however late it is.
+ */
+static void
+end_tunnels(struct worker_loop *loop, uint64_t now_ns)
+{
+    if (loop->has_ended_tunnels) {
+        return;
+    }
+    loop->has_ended_tunnels = true;
+    if (loop->engine.figures.tunnels > 0) {
+        uint64_t until_ns = clock_add_ns(now_ns, loop->drain_last_ns);
+        loop->drain_until_ns = until_ns > loop->drain_until_ns ? until_ns
+                                                               : loop->drain_until_ns;
+        engine_end_tunnels(&loop->engine);
+    }
+}
+
 static void
 on_drain_timer(struct timer *timer)
 {
@@ -270,18 +287,24 @@ on_drain_timer(struct timer *timer)
     if (loop->engine.carriers == NULL && course_logs_kept(&loop->map) == 0) {
         log_info("stopped: every answer was sent");
         finish(loop);
-    } else if (loop_now_ns(loop->loop) >= loop->drain_until_ns) {
+        return;
+    }
+    uint64_t now_ns = loop_now_ns(loop->loop);
+    bool is_last = now_ns >= loop->drain_until_ns - loop->drain_last_ns;
+    if (is_last) {
+        end_tunnels(loop, now_ns);
+    }
+    if (now_ns >= loop->drain_until_ns) {
         log_warn("stopped: workers.drain_timeout is over, open connections are cut");
         finish(loop);
-    } else {
-        if (!loop->is_over_time &&
-                loop_now_ns(loop->loop) >= loop->drain_until_ns - loop->drain_last_ns) {
-            /* Idle ones close while there is time to answer what crosses that. */
-            loop->is_over_time = true;
-            engine_stop(&loop->engine, false);
-        }
-        look_again(loop);
+        return;
     }
+    if (is_last && !loop->is_over_time) {
+        /* Idle ones close while there is time to answer what crosses that. */
+        loop->is_over_time = true;
+        engine_stop(&loop->engine, false);
+    }
+    look_again(loop);
 }
 
 static void

@@ -72,7 +72,7 @@ struct worker_loop {
     struct timer drain_timer, figures_timer;
     uint64_t drain_until_ns;
     uint64_t drain_last_ns; /* so long before that idle connections close */
-    bool is_draining, is_over_time, is_finished;
+    bool is_draining, is_over_time, has_ended_tunnels, is_finished;
     bool has_shut_door; /* one of the slot that is being opened could not be */
     struct worker_loop_figures figures;
     pthread_t thread;

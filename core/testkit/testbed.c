@@ -356,6 +356,13 @@ testbed_is_over(const struct testbed *testbed)
 }
 
 void
+testbed_end_tunnels(struct testbed *testbed)
+{
+    engine_end_tunnels(&testbed->engine);
+    testbed_settle(testbed);
+}
+
+void
 testbed_count(struct testbed *testbed, struct figures *figures)
 {
     figures_begin(figures, &testbed->map);

@@ -78,6 +78,9 @@ void testbed_release(struct testbed *testbed);
  * does so until testbed_free() cuts it. */
 void testbed_drain(struct testbed *testbed);
 
+/* The time for that is nearly over: tunnels end in order. */
+void testbed_end_tunnels(struct testbed *testbed);
+
 /* From now on what happens is counted in `figures`, which outlive the testbed. */
 void testbed_count(struct testbed *testbed, struct figures *figures);
 

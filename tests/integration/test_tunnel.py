@@ -4,6 +4,7 @@ and how a tunnel ends."""
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -464,3 +465,83 @@ def test_a_tunnel_is_one_request_that_ends_with_it(weir, raw, tmp_path):
             assert figures().value("weir_upgrades_total") == 1
     line = log_lines(log)[0]
     assert (line["status"], line["end"]) == (101, "complete")
+
+
+# ---- stopping and reloading ----------------------------------------------------------------------
+
+
+def test_a_tunnel_outlives_a_reload(weir, raw):
+    with Upstream(echo) as app:
+        running = weir(site(app))
+        client = raw(running)
+        switched(client)
+        running.signal(signal.SIGHUP)
+        running.wait_for_line("draining: no new connections")
+        for part in (b"still", b"there"):
+            assert take(client.send(part), 5) == part
+        with raw(running) as other:  # of the next generation
+            switched(other)
+            assert take(other.send(b"new"), 3) == b"new"
+            other.finish_sending()
+            other.expect_closed()
+        client.finish_sending()
+        client.expect_closed()
+        running.wait_for_line("stopped: every answer was sent")
+
+
+def test_a_tunnel_ends_in_order_before_the_drain_is_over(weir, raw, tmp_path):
+    """The upstream is told by an end, says its last, and the client gets it."""
+    def script(peer, _):
+        peer.send(to())
+        while peer.socket.recv(65536):
+            pass
+        peer.send(b"goodbye")
+
+    log = tmp_path / "access.log"
+    with Upstream(script) as app:
+        document = site(app, workers={"processes": 1, "drain_timeout": "10s"})
+        document["servers"][0]["routes"][0]["use"] = [{"access_log": str(log)}]
+        running = weir(document)
+        client = raw(running, slow(30))
+        switched(client)
+        running.signal(signal.SIGTERM)
+        assert take(client, 7) == b"goodbye"
+        client.expect_closed()
+        client.close()
+        running.wait_exit()
+    assert "are cut" not in running.log
+    assert [line["end"] for line in log_lines(log)] == ["stopped"]
+
+
+def test_a_tunnel_that_goes_on_is_cut_at_the_end_of_the_drain(weir, raw):
+    stop = threading.Event()
+
+    def script(peer, _):
+        peer.send(to())
+        stop.wait(slow(30))
+
+    with Upstream(script) as app:
+        running = weir(site(app, workers={"processes": 1, "drain_timeout": "1s"}))
+        client = raw(running)
+        switched(client)
+        running.signal(signal.SIGTERM)
+        assert client.wait_end() in (CLOSED, RESET)
+        running.wait_exit()
+        stop.set()
+    assert "workers.drain_timeout is over, open connections are cut" in running.log
+
+
+def test_status_tells_tunnels(weir, raw):
+    with Upstream(echo) as app:
+        running = weir(site(app, workers={"processes": 1}))
+        client = raw(running)
+        switched(client)
+        status = [f"{os.environ['WEIR_BUILDDIR']}/weir", "status", "-c", running.folder / "weir.json"]
+
+        def said():
+            return subprocess.run(status, capture_output=True, text=True, env=running.env).stdout
+
+        assert eventually(lambda: "; 1 tunnels" in said()), said()
+        client.finish_sending()
+        client.expect_closed()
+        assert eventually(lambda: "; 0 tunnels" in said()), said()

@@ -252,6 +252,25 @@ START_TEST(outlives_a_drain_that_ends_idle_connections)
 }
 END_TEST
 
+/* The upstream is told as if by the client, and its last words reach that. */
+START_TEST(ends_in_order_when_the_server_must)
+{
+    struct testbed *testbed = switched(false);
+    testbed_drain(testbed);
+    testbed_end_tunnels(testbed);
+    ck_assert(peer()->is_shut_down && !testbed_is_over(testbed));
+    testbed_send(testbed, WEIR_STR("too late"));
+    ck_assert_uint_eq(sent_up(), 0);
+    memory_stream_send(peer(), WEIR_STR("bye"));
+    memory_stream_end(peer());
+    testbed_settle(testbed);
+    ck_assert(weir_str_eq(tunnelled(testbed), WEIR_STR("bye")));
+    ck_assert(testbed_is_over(testbed));
+    ck_assert_uint_eq(testbed_ended(testbed, REQUEST_END_STOPPED), 1);
+    finish(testbed);
+}
+END_TEST
+
 /* ---- everything that may happen ---------------------------------------------------------- */
 
 static const struct {
@@ -290,6 +309,7 @@ add_tests(TCase *tests)
     tcase_add_test(tests, reads_no_faster_than_the_other_end);
     tcase_add_test(tests, cuts_an_end_that_does_not_read);
     tcase_add_test(tests, outlives_a_drain_that_ends_idle_connections);
+    tcase_add_test(tests, ends_in_order_when_the_server_must);
     tcase_add_loop_test(tests, survives_every_disturbance, 0, MODULE_ROWS(tortures));
 }
 
