@@ -113,8 +113,8 @@ send_on(struct turn *turn)
     }
     bool is_sent = turn->output.last == OUTPUT_SENT &&
             output_flush(&turn->output) == OUTPUT_SENT;
-    if (is_sent && is_through) {
-        conn->has_shut = true;
+    if (is_sent && is_through && conn->request->reply.source != NULL) {
+        conn->has_shut = true; /* the client's flow goes on */
         /* What a reset stands in the way of is told by the next read or write. */
         int r = stream_shutdown(conn->stream);
         (void)r;
@@ -141,12 +141,12 @@ h1_step_tunnel(struct turn *turn)
     if (request->in.error != 0) {
         return h1_gone(conn, H1_CLOSE_NO_MEMORY);
     }
+    if (!conn->has_shut && turn->output.last == OUTPUT_SENT) {
+        send_on(turn);
+    }
     if (reply_is_ended(&request->reply) && request->reply.source == NULL &&
             request->reply.wire->bytes == 0) {
         return end_tunnel(conn);
-    }
-    if (!conn->has_shut && turn->output.last == OUTPUT_SENT) {
-        send_on(turn);
     }
     return has_fed || conn->must_run ? STEP_AGAIN : STEP_WAIT;
 }

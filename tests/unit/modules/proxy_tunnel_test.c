@@ -121,6 +121,16 @@ START_TEST(ends_each_flow_for_itself)
     ck_assert(weir_str_eq(tunnelled(testbed), WEIR_STR("bye")));
     ck_assert_uint_eq(testbed_ended(testbed, REQUEST_END_COMPLETE), 1);
     finish(testbed);
+
+    /* The last bytes and the last end at once. */
+    testbed = switched(false);
+    testbed_end(testbed);
+    memory_stream_send(peer(), WEIR_STR("bye"));
+    memory_stream_end(peer());
+    testbed_settle(testbed);
+    ck_assert(weir_str_eq(tunnelled(testbed), WEIR_STR("bye")));
+    ck_assert_uint_eq(testbed_ended(testbed, REQUEST_END_COMPLETE), 1);
+    finish(testbed);
 }
 END_TEST
 
