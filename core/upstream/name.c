@@ -124,7 +124,7 @@ say_weight(const struct upstream_name *name, const struct name_host *host,
             ? host->weight
             : (uint64_t)host->weight * BALANCE_WEIGHT_MAX / heaviest;
     out->weight = weight == 0 ? 1 : weight; /* "very small", says RFC 2782 */
-    out->is_backup = host->priority > first;
+    out->is_backup |= host->priority > first;
 }
 
 static struct upstream_target *

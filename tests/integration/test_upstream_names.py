@@ -333,6 +333,27 @@ def test_a_service_says_host_port_and_weight(weir, raw):
         assert figure(client, "weir_upstream_addresses", target="srv:_app._tcp.test") == 2
 
 
+def test_hosts_of_a_lower_priority_are_backups(weir, raw):
+    with NameServer() as names, Upstream(always(answer(b"a"), keep=False)) as a, Upstream(always(answer(b"b"))) as b:
+        names.serve("_app._tcp.test", (20, 1, b.listener.getsockname()[1], "one.test"),
+                    (10, 1, a.listener.getsockname()[1], "one.test"))
+        names.say("one.test", "127.0.0.1")
+        client = raw(weir(site(names, "srv:_app._tcp.test")))
+        assert bodies(client, 4) == ["a"] * 4
+        a.stop()
+        assert bodies(client, 4) == ["b"] * 4
+
+
+def test_a_service_that_is_a_backup_stays_one(weir, raw):
+    with NameServer() as names, Upstream(always(answer(b"a"))) as a, Upstream(always(answer(b"b"))) as b:
+        port = b.listener.getsockname()[1]
+        names.serve("_app._tcp.test", (10, 1, port, "one.test"))
+        names.say("one.test", "127.0.0.1")
+        running = weir(site(names, [a.address, {"address": "srv:_app._tcp.test", "backup": True}]))
+        running.wait_for_line(r"info: upstream app: srv:_app\._tcp\.test is 127\.0\.0\.1:%d$" % port)
+        assert bodies(raw(running), 4) == ["a"] * 4
+
+
 def test_the_hosts_of_a_service_change_together(weir, raw):
     with NameServer() as names, Upstream(always(answer(b"a"))) as a, Upstream(always(answer(b"b"))) as b:
         release = threading.Event()
