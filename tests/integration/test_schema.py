@@ -225,8 +225,16 @@ def named(schema):
                     for key in defs["upstream_retry"]["properties"])
         yield from (("upstreams", {"targets": "127.0.0.1:1", "resolve": {key: value}})
                     for key in defs["upstream_resolve"]["properties"])
+        yield from (("upstreams", {"targets": "127.0.0.1:1", "balance": {key: value}})
+                    for key in defs["balance"]["properties"])
+        yield from (("upstreams", {"targets": "127.0.0.1:1", "sticky": {"cookie": "a", key: value}})
+                    for key in defs["sticky"]["properties"])
     yield from (("upstreams", {"targets": "127.0.0.1:1", "resolve": {"servers": text}}) for text in TEXTS)
     yield from (("upstreams", {"targets": text}) for text in TEXTS)
+    yield from (("upstreams", {"targets": "127.0.0.1:1", "balance": value})
+                for value in ("round_robin", "least_connections", "random", "hash", {"hash": "{path}", "bound": 125}))
+    yield from (("upstreams", {"targets": "127.0.0.1:1", "sticky": {"cookie": "a", "same_site": value, "secure": secure}})
+                for value in ("lax", "strict", "none") for secure in (True, False))
     for number, text in enumerate(TEXTS):
         yield "listeners", {"address": text}
         yield "listeners", {"address": f"unix:/n{number}", "mode": text}
