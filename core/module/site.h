@@ -192,6 +192,12 @@ struct site {
     struct zone_list zones; /* that modules declare */
 };
 
+/* What follows when a worker crashes in a module: the key `on_crash`. */
+enum site_crash_policy {
+    SITE_CRASH_RESTART, /* another takes its place */
+    SITE_CRASH_STOP,    /* the server stops */
+};
+
 /* The sections about the process itself, which no module has a part in. */
 struct site_process {
     struct site_workers workers;
@@ -217,6 +223,13 @@ WEIR_MUST_USE int site_load_text(const char *name, struct weir_str text,
  * go to `diagnostics`. Returns 0; -EINVAL when there were errors; -ENOMEM. */
 WEIR_MUST_USE int site_read_process(const struct config_value *document, struct arena *arena,
         struct diagnostics *diagnostics, struct site_process *out);
+
+/* The entry of `modules` that declares `name`: its name, or the string that it is; NULL: none.
+ * And what that entry says of crashes. Of a document that was checked. */
+const struct config_value *site_find_module(const struct config_value *document,
+        struct weir_str name);
+enum site_crash_policy site_crash_policy(const struct config_value *document,
+        struct weir_str module);
 
 void site_free(struct site *site); /* NULL: nothing. conf_close() is the caller's */
 

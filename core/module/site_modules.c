@@ -320,7 +320,9 @@ declare_entry(struct uses_builder *uses, const struct config_value *entry, struc
     const struct config_value *name_at = entry;
     struct weir_str name;
     if (entry->kind == CONFIG_OBJECT) {
-        schema_check_keys(uses->schema, &site_module_options, entry);
+        struct module_conf
+                conf; /* what it says of crashes is the master's: site_crash_policy() */
+        schema_fill(uses->schema, &site_module_options, entry, entry, &conf);
         name_at = config_find_name(entry, "name");
         if (name_at == NULL) {
             struct diagnostic *d = config_mistake(uses->schema->diagnostics,

@@ -128,3 +128,32 @@ site_read_process(const struct config_value *document, struct arena *arena,
     *out = (struct site_process){ site.workers, site.log, site.control };
     return 0;
 }
+
+const struct config_value *
+site_find_module(const struct config_value *document, struct weir_str name)
+{
+    const struct config_value *modules = config_find_name(document, "modules");
+    for (uint32_t i = 0; modules != NULL && modules->kind == CONFIG_LIST && i < modules->count;
+            i++) {
+        const struct config_value *entry = modules->items[i];
+        if (entry->kind == CONFIG_OBJECT) {
+            entry = config_find_name(entry, "name");
+        }
+        if (entry != NULL && entry->kind == CONFIG_STRING && weir_str_eq(entry->string, name)) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+enum site_crash_policy
+site_crash_policy(const struct config_value *document, struct weir_str module)
+{
+    const struct config_value *name = site_find_module(document, module);
+    const struct config_value *policy = name == NULL
+            ? NULL
+            : config_find_name(name->parent, "on_crash");
+    bool is_stop = policy != NULL && policy->kind == CONFIG_STRING &&
+            weir_str_eq(policy->string, WEIR_STR("stop"));
+    return is_stop ? SITE_CRASH_STOP : SITE_CRASH_RESTART;
+}

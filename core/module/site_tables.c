@@ -285,13 +285,20 @@ static const struct weir_option control[] = {
             .help = "Address of the control socket; unix: in the run-time directory unless given"),
 };
 
+static const struct weir_choice crash_policies[] = {
+    { "restart", SITE_CRASH_RESTART },
+    { "stop", SITE_CRASH_STOP },
+};
+
 static const struct weir_option module[] = {
     NEEDED("name", "Name of the module: NAME.so in the module directory"),
     ANY("path", "File of the module, instead"),
     ANY("sha256", "SHA-256 of the file, in hexadecimal: no other is loaded"),
     ANY("options", "The module's own, for the whole process"),
     ANY("defaults", "Outermost layer of each use of its handlers"),
-    LATER("on_crash", "a later version brings policies for crashing modules"),
+    WEIR_ENUM(struct module_conf, on_crash, .preset = "restart",
+            .choices = WEIR_CHOICES(crash_policies),
+            .help = "When a worker crashes in it: another takes its place, or the server stops"),
 };
 
 static const struct weir_option defaults[] = {
@@ -443,7 +450,7 @@ const struct weir_options site_target_options = WEIR_OPTIONS(struct target_conf,
 const struct weir_options site_log_options = WEIR_OPTIONS(struct site_log, log_top);
 const struct weir_options site_log_level_options = WEIR_OPTIONS(struct site_log, log_level);
 const struct weir_options site_control_options = WEIR_OPTIONS(struct site_control, control);
-const struct weir_options site_module_options = TABLE(module);
+const struct weir_options site_module_options = WEIR_OPTIONS(struct module_conf, module);
 const struct weir_options site_defaults_options = TABLE(defaults);
 const struct weir_options site_listener_options = WEIR_OPTIONS(struct listener_conf, listener);
 const struct weir_options site_server_options = TABLE(server);

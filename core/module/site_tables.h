@@ -21,6 +21,10 @@ struct limits_conf {
     struct weir_rate body_rate;
 };
 
+struct module_conf {
+    int on_crash; /* enum site_crash_policy */
+};
+
 struct listener_conf {
     struct weir_str mode;
     int64_t backlog;

@@ -17,7 +17,7 @@
 
 #define FLIGHT_THREADS_MAX 1024u
 #define FLIGHT_MODULES_MAX 256u
-#define FLIGHT_NAME_BYTES  32u
+#define FLIGHT_NAME_BYTES  72u
 #define FLIGHT_TEXT_BYTES  256u
 
 /* What a word says, lowest bits first: the module (1 up), the hook, a number that counts up. */

@@ -61,8 +61,10 @@ struct crew_master {
     int (*log_file)(void *context,
             struct weir_str path); /* the descriptor of a log file, or -1 */
 
-    void (*on_death)(void *context, const char *module); /* a worker ended that was not told
-                                                          * to; empty: in no module */
+    /* NULL, or a worker ended that was not told to; in no module, where that is empty. True
+     * when that ends the server: on_fatal() follows. */
+    bool (*on_death)(void *context, const struct crew *crew, const char *module);
+    void (*on_fatal)(void *context);
     void (*on_shards)(void *context); /* shards may be new: crew_send_shards() to every crew */
     void (*on_ready)(void *context, struct crew *crew);
     void (*on_serving)(void *context, struct crew *crew); /* after crew_go(): it is SERVING */

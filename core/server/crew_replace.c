@@ -134,14 +134,14 @@ log_report(const struct crew_worker *worker)
     }
 }
 
-static void
+/* True when the server is to end. */
+static bool
 tell_death(const struct crew *crew, const struct crew_worker *worker, int status)
 {
     struct flight_place place;
     bool is_culprit = crew_worker_find_culprit(worker, status, &place);
-    if (crew->master->on_death != NULL) {
-        crew->master->on_death(crew->master->context, is_culprit ? place.module : "");
-    }
+    return crew->master->on_death != NULL &&
+            crew->master->on_death(crew->master->context, crew, is_culprit ? place.module : "");
 }
 
 static void
@@ -157,10 +157,14 @@ on_death_while_serving(struct crew *crew, const struct crew_worker *worker, int 
     bool was_quick = worker->state == CREW_WORKER_STARTING ||
             now_ns - worker->serving_ns < QUICK_NS;
     /* With whatever status: one that is to end has been told to. */
-    tell_death(crew, worker, status);
-    log_error("worker %u (generation %u, process %d) %s: it is replaced", worker->index,
-            crew->number, (int)worker->pid,
-            crew_worker_describe_end(worker, status, text, sizeof(text)));
+    bool is_fatal = tell_death(crew, worker, status);
+    log_error("worker %u (generation %u, process %d) %s: %s", worker->index, crew->number,
+            (int)worker->pid, crew_worker_describe_end(worker, status, text, sizeof(text)),
+            is_fatal ? "the server ends, as the module's on_crash says" : "it is replaced");
+    if (is_fatal) {
+        crew->master->on_fatal(crew->master->context);
+        return;
+    }
     crew->quick_deaths = was_quick ? crew->quick_deaths + 1 : 0;
     crew->restarts++;
     /* As long as others serve, one that cannot be replaced is no reason to end them. */

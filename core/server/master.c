@@ -241,11 +241,28 @@ find_program(struct master *master)
     return EXIT_OK;
 }
 
-static void
-on_death(void *context, const char *module)
+static bool
+on_death(void *context, const struct crew *crew, const char *module)
 {
     const struct master *master = context;
     master_figures_count_death(master->figures, module);
+    return site_crash_policy(crew->plan->document, weir_str_from(module)) == SITE_CRASH_STOP;
+}
+
+/* A module crashed whose on_crash is "stop": whoever supervises the server decides what is to
+ * become of it. What others have accepted is answered. */
+static void
+on_fatal(void *context)
+{
+    struct master *master = context;
+    if (master->exit_code == EXIT_OK) {
+        master->exit_code = EXIT_RUNTIME;
+    }
+    if (master->state == MASTER_STOPPING) {
+        return;
+    }
+    stop_coming(master);
+    drain_all(master);
 }
 
 static int
@@ -288,6 +305,7 @@ start(struct master *master)
         .metrics = master->metrics,
         .zones = master->zones,
         .on_death = on_death,
+        .on_fatal = on_fatal,
     };
     generations_init(master);
     return generations_begin(master);

@@ -71,6 +71,7 @@ read_text(const char *file, struct plan *plan, struct diagnostics *diagnostics,
         plan->workers = process.workers;
         plan->log = process.log;
         plan->control = process.control;
+        plan->document = *document;
     }
     return r;
 }
@@ -91,24 +92,6 @@ add_output(const struct checker_result *result, struct buf *report)
         len += end != NULL;
         rest = weir_str_make(rest.ptr + len, rest.len - len);
     }
-}
-
-/* The entry of `modules` that declares `name`; NULL: none. */
-static const struct config_value *
-find_module(const struct config_value *document, struct weir_str name)
-{
-    const struct config_value *modules = config_find_name(document, "modules");
-    for (uint32_t i = 0; modules != NULL && modules->kind == CONFIG_LIST && i < modules->count;
-            i++) {
-        const struct config_value *entry = modules->items[i];
-        if (entry->kind == CONFIG_OBJECT) {
-            entry = config_find_name(entry, "name");
-        }
-        if (entry != NULL && entry->kind == CONFIG_STRING && weir_str_eq(entry->string, name)) {
-            return entry;
-        }
-    }
-    return NULL;
 }
 
 /* "it was ended by SIGSEGV", and the like. */
@@ -138,7 +121,7 @@ report_end(const struct checker_result *result, const struct config_value *docum
 {
     char how[128];
     const struct checker_page *page = &result->page;
-    const struct config_value *at = find_module(document, weir_str_from(page->module));
+    const struct config_value *at = site_find_module(document, weir_str_from(page->module));
     describe_end(result, how, sizeof(how));
     if (at != NULL) {
         struct diagnostic *d = config_mistake(diagnostics, DIAGNOSTIC_MODULE_FAILED, at,

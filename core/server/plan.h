@@ -35,6 +35,7 @@ struct plan {
     struct site_workers workers;
     struct site_log log;
     struct site_control control;
+    const struct config_value *document; /* in the arena */
     const struct plan_listener *listeners;
     size_t listeners_count;
     const struct weir_str *log_files; /* absolute paths that the master opens, each once */

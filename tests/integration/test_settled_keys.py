@@ -97,7 +97,6 @@ NOW = [
 
 # document, code, pointer of the object that holds the key, the key's name.
 LATER = [
-    (document(modules=[*HERE[:-1], {"name": "accel", "on_crash": "disable"}]), "E0501", "/modules/8", "on_crash"),
     (document(server={"tls": {"certificate": "a", "key": "b", "client_ca": "c", "min_version": "1.2"}}), "E0501",
      "/servers/0", "tls"),
     (document(server={"tls": [{"certificate": "a", "key": "b"}]}), "E0501", "/servers/0", "tls"),
