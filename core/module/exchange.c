@@ -75,6 +75,7 @@ weir_exchange_error_status(enum weir_exchange_error error)
     case WEIR_EXCHANGE_QUEUE_TIMEOUT:
     case WEIR_EXCHANGE_EXHAUSTED:
     case WEIR_EXCHANGE_ABORTED:
+    case WEIR_EXCHANGE_UNAVAILABLE:
         break;
     }
     return 503;

@@ -210,6 +210,8 @@ static const struct weir_option upstream_resolve[] = {
             .help = "Addresses of which kind are used"),
 };
 
+static const struct weir_choice all_out_choices[] = { { "ask", 0 }, { "refuse", 1 } };
+
 static const struct weir_option upstream[] = {
     NEEDED("targets",
             "\"127.0.0.1:9000\", \"[::1]:9000\", \"unix:/path\", \"@name\", \"host.example:9000\", "
@@ -239,6 +241,10 @@ static const struct weir_option upstream[] = {
             .choices = WEIR_CHOICES(proxy_versions),
             .help = "Header of the PROXY protocol that each connection begins with and that "
                     "names the client; none is kept for another then"),
+    WEIR_ENUM(struct upstream_conf, all_out, .preset = "ask",
+            .choices = WEIR_CHOICES(all_out_choices),
+            .help = "What happens when all targets are passed over or down: they are asked all the "
+                    "same, or requests are refused with 503"),
     ANY("health", "Whether targets are up is found out by checks"),
     WEIR_OBJECT(struct upstream_conf, resolve, struct resolve_conf,
             .members = WEIR_OPTIONS(struct resolve_conf, upstream_resolve),

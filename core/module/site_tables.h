@@ -72,6 +72,7 @@ struct upstream_conf {
     uint64_t slow_start_ns;
     uint64_t keepalive, connections, queue_size;
     int proxy_protocol; /* enum proxy_version */
+    int all_out;        /* 1: requests are refused then */
     struct upstream_timeouts_conf timeouts;
     struct eject_settings eject;
     struct upstream_retry_conf retry;

@@ -84,6 +84,9 @@ upstream_choose(struct upstream_group *group, struct upstream_tried *tried,
     wish->keeps_id = false;
     for (size_t i = 0; i < sizeof(tiers) / sizeof(tiers[0]); i++) {
         struct gathered gathered;
+        if (tiers[i].is_out && group->settings->refuses_when_out) {
+            break;
+        }
         gather(group, tried, &tiers[i], wish, &gathered);
         if (gathered.count > 0) {
             *out = gathered.wanted != NULL ? gathered.wanted : pick(group, wish, &gathered);
@@ -128,7 +131,9 @@ upstream_has_untried(const struct upstream_group *group, struct upstream_tried *
     upstream_tried_refresh(tried, group);
     for (size_t i = 0; i < group->target_count; i++) {
         const struct upstream_target *target = group->targets[i];
-        if (!target->is_draining && !upstream_is_tried(tried, target)) {
+        bool may_be_asked = !group->settings->refuses_when_out ||
+                upstream_is_usable(target, loop_now_ns(group->all->engine->loop));
+        if (may_be_asked && !target->is_draining && !upstream_is_tried(tried, target)) {
             return true;
         }
     }

@@ -7,6 +7,8 @@
  *     targets that are out for a while, since that is better than none
  *     backups that are out
  *
+ * The last two are left out where the configuration would rather have requests refused.
+ *
  * Of a tier it is the one that the request's cookie names (sticky.h), else the balance's
  * (balance.h). Where all that are left in a tier have no connection free, there is a queue, and
  * the next tier is not asked: busy is not out. Thread: the loop's. */

@@ -113,9 +113,14 @@ static enum weir_exchange_error
 error_of_none(const struct exchange *exchange)
 {
     const struct upstream_group *group = exchange->group;
-    bool is_unresolved = group->target_count == 0 && group->names != NULL;
-    return is_unresolved && exchange->target == NULL ? WEIR_EXCHANGE_UNRESOLVED
-                                                     : exchange->connect_error;
+    if (exchange->target != NULL) {
+        return exchange->connect_error;
+    }
+    if (group->target_count == 0 && group->names != NULL) {
+        return WEIR_EXCHANGE_UNRESOLVED;
+    }
+    return group->settings->refuses_when_out ? WEIR_EXCHANGE_UNAVAILABLE
+                                             : exchange->connect_error;
 }
 
 static void

@@ -48,6 +48,7 @@ struct upstream_settings {
     const struct weir_template *key; /* of requests, for BALANCE_HASH; NULL: none */
     struct sticky_settings sticky;
     struct health_settings health;
+    bool refuses_when_out; /* when no target is well none is asked */
 };
 
 struct upstream_group {

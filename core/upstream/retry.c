@@ -89,6 +89,7 @@ retry_reason_of_error(enum weir_exchange_error error)
     case WEIR_EXCHANGE_BODY:
     case WEIR_EXCHANGE_EXHAUSTED:
     case WEIR_EXCHANGE_ABORTED:
+    case WEIR_EXCHANGE_UNAVAILABLE:
         break;
     }
     return 0;

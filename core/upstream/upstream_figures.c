@@ -38,6 +38,8 @@ upstream_result_word(enum weir_exchange_error error)
         return "exhausted";
     case WEIR_EXCHANGE_UNRESOLVED:
         return "unresolved";
+    case WEIR_EXCHANGE_UNAVAILABLE:
+        return "unavailable";
     case WEIR_EXCHANGE_ABORTED:
         break;
     }

@@ -14,7 +14,7 @@ struct upstream_target;
 
 /* What there is of a target's; NULL: none yet. */
 struct upstream_figures {
-    metric_cell *results[WEIR_EXCHANGE_UNRESOLVED + 1];
+    metric_cell *results[WEIR_EXCHANGE_UNAVAILABLE + 1];
     metric_cell *duration; /* a histogram */
     metric_cell *opened, *open, *idle, *replays, *ejections;
     /* Its part of gauges that the addresses of one name share. */

@@ -36,6 +36,8 @@ error_word(enum weir_exchange_error error)
         return "connection_limit_reached";
     case WEIR_EXCHANGE_UNRESOLVED:
         return "dns_error";
+    case WEIR_EXCHANGE_UNAVAILABLE:
+        return "destination_unavailable";
     case WEIR_EXCHANGE_BODY:
         return "http_request_error";
     case WEIR_EXCHANGE_FINE:

@@ -81,6 +81,7 @@ NOW = [
                     "app.example:80", "srv:_http._tcp.example"],
         "balance": "least_connections", "keepalive": 5,
         "timeouts": {"connect": "1s", "send": "1s", "read": "1s", "queue": "1s"}, "proxy_protocol": "v2",
+        "all_out": "refuse",
         "health": {"path": "/", "host": "a", "expect": "2xx", "every": "5s", "timeout": "1s", "rise": 1, "fall": 3},
         "resolve": {"servers": "127.0.0.1:53", "timeout": "1s", "ttl_min": "1s", "ttl_max": "1m", "family": "ipv4"},
         "eject": {"failures": 3, "within": "10s", "for": "10s", "for_max": "5m", "max_percent": 50, "status": ["503"]},

@@ -94,6 +94,35 @@ def test_when_all_are_out_all_are_asked(weir, raw):
             running.wait_for_line(f"info: upstream app: {other.address} works again")
 
 
+def breaker(target, seconds):
+    document = site(target, {"failures": 2, "within": "1h", "for": seconds, "for_max": seconds})
+    document["upstreams"]["app"]["all_out"] = "refuse"
+    document["servers"][0]["routes"][1]["handle"] = {"proxy": {"to": "app", "proxy_status": True}}
+    return document
+
+
+def test_when_all_are_out_none_is_asked_where_that_is_said(weir, raw):
+    with Place() as place:
+        client = raw(weir(breaker(place.address, "1h")))
+        assert [got.status for got in ask(client, 2)] == [502] * 2
+        for got in ask(client, 10):
+            assert (got.status, got.field("retry-after")) == (503, "1")
+            assert got.field("proxy-status").startswith("weir; error=destination_unavailable")
+        assert opened(client, place.address) == 2
+        scrape = Scrape(client.send(get("/metrics")).read().body.decode())
+        assert scrape.value("weir_upstream_exchanges_total", upstream="app", result="unavailable") == 10
+
+
+def test_and_one_request_shows_that_all_may_pass_again(weir, raw):
+    with Place() as place:
+        client = raw(weir(breaker(place.address, "50ms")))
+        assert [got.status for got in ask(client, 2)] == [502] * 2
+        assert eventually(lambda: ask(client, 1)[0].status == 502)  # one try, in vain
+        with Upstream(always(answer()), place=place):
+            assert eventually(lambda: ask(client, 1)[0].status == 200)
+            assert [got.status for got in ask(client, 10)] == [200] * 10
+
+
 def test_one_that_comes_back_is_asked_again(weir, raw):
     with Place() as place, Upstream(always(answer(b"other"))) as app:
         running = weir(site([place.address, app.address], {"failures": 1, "for": "50ms", "for_max": "50ms"}))

@@ -121,6 +121,7 @@ enum weir_exchange_error {
     WEIR_EXCHANGE_EXHAUSTED = 12,     /* no memory or descriptor here */
     WEIR_EXCHANGE_ABORTED = 13,       /* the request ended first, or another answer came */
     WEIR_EXCHANGE_UNRESOLVED = 14,    /* no target, since no name could be resolved */
+    WEIR_EXCHANGE_UNAVAILABLE = 15,   /* no target is well, and `all_out` says to ask none */
 };
 
 /* A word for it that stays the same, lower case: "refused", "read_timeout". Any thread. */

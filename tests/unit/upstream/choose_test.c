@@ -350,9 +350,30 @@ START_TEST(asks_the_same_target_for_the_same_key)
 }
 END_TEST
 
+START_TEST(asks_none_that_is_out_where_that_is_said)
+{
+    struct bed bed;
+    struct upstream_wish none = { .has_id = false };
+    struct upstream_tried tried = { .changes = 0 };
+    bed_init(&bed);
+    bed.settings.refuses_when_out = true;
+    bed_start(&bed);
+    for (size_t i = 0; i < 4; i++) {
+        ck_assert(upstream_has_untried(bed.group, &tried));
+        upstream_failed(target_of(&bed, "abcd"[i]), "refused");
+    }
+    ck_assert(!upstream_has_untried(bed.group, &tried));
+    ck_assert_str_eq(tries(&bed, none), ".");
+    target_of(&bed, 'c')->eject.out_until_ns = 0; /* a backup is well again */
+    ck_assert_str_eq(tries(&bed, none), "c.");
+    bed_fini(&bed);
+}
+END_TEST
+
 static void
 add_tests(TCase *tests)
 {
+    tcase_add_test(tests, asks_none_that_is_out_where_that_is_said);
     tcase_add_test(tests, asks_backups_when_no_other_is_left);
     tcase_add_test(tests, gives_back_what_backups_took_over);
     tcase_add_test(tests, asks_one_that_is_out_rather_than_none);
