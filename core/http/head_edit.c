@@ -73,7 +73,7 @@ reserve(struct head *head, struct head_edits **edits, struct arena *arena, size_
         if (first == NULL) {
             return -ENOMEM;
         }
-        first->len = used_bytes(head);
+        first->len = first->sent_bytes = used_bytes(head);
         first->sent_method = head->method;
         *edits = first;
     }

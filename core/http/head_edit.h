@@ -19,6 +19,7 @@
 struct head_edits {
     char *bytes; /* head->bytes from then on */
     uint32_t len, capacity;
+    uint32_t sent_bytes;     /* of head->bytes, what stands before is the client's */
     uint32_t field_capacity; /* of head->fields, which are ours too */
     enum method sent_method; /* which decides whether the answer has a body */
 };

@@ -70,6 +70,15 @@ is_named(const struct head *head, struct weir_str name)
     return false;
 }
 
+/* What hooks have put there stands behind what was sent, and is not the client's to take away
+ * or to forge. */
+static bool
+is_clients(const struct weir_request *request, uint32_t i)
+{
+    uint32_t end = request->edits == NULL ? request->reader.len : request->edits->sent_bytes;
+    return request->head.fields[i].name_at < end && request->reader.len > 0;
+}
+
 static bool
 goes_along(const struct sieve *sieve, uint32_t i)
 {
@@ -81,10 +90,7 @@ goes_along(const struct sieve *sieve, uint32_t i)
             is_replaced(sieve->ask, name)) {
         return false;
     }
-    /* What hooks have put there stands behind what was sent, and is not the client's to take
-     * away or to forge. */
-    bool is_clients = field->name_at < sieve->request->reader.len;
-    return !is_clients || !(sieve->has_connection && is_named(head, name));
+    return !sieve->has_connection || !is_clients(sieve->request, i) || !is_named(head, name);
 }
 
 /* The client's, with an underscore in its name (F42). */
@@ -93,8 +99,7 @@ is_ambiguous(const struct sieve *sieve, uint32_t i)
 {
     const struct head *head = &sieve->request->head;
     return field_name_has_underscore(head_field_name(head, i)) &&
-            head->fields[i].name_at < sieve->request->reader.len &&
-            !is_replaced(sieve->ask, head_field_name(head, i));
+            is_clients(sieve->request, i) && !is_replaced(sieve->ask, head_field_name(head, i));
 }
 
 static struct sieve

@@ -73,6 +73,17 @@ def test_the_answer_may_be_changed(weir, raw):
     probe.close()
 
 
+def test_what_hooks_put_in_is_not_the_client_s_to_take_away(weir, raw):
+    """By naming it in Connection; nor is it dropped for its underscore."""
+    edits = {"request": {"set": {"X-Set": "ours"}, "add": {"X_Under": "ours"}, "remove": ["X-Last"]}}
+    for last in ("X-Set: theirs\r\n", "X-Last: theirs\r\n", ""):
+        with Upstream(always(answer())) as app:
+            document = site(app.address, modules=["headers"], use=[{"headers": edits}])
+            raw(weir(document)).send(get(fields="Connection: X-Set, X_Under\r\nX_Under: theirs\r\n" + last)).read()
+        request = app.requests[0]
+        assert (request.all("x-set"), request.all("x_under"), request.all("x-last")) == (["ours"], ["ours"], [])
+
+
 # ---- error pages -------------------------------------------------------------------------------
 
 
