@@ -8,7 +8,7 @@
 /* Handlers that CONFIG.md settles ("Keys that are settled", "Samples"). */
 static const char *const settled[] = { "static", "proxy", "asgi", "wsgi", "respond", "redirect",
     "headers", "access_log", "error_pages", "metrics", "access", "rate_limit", "accel",
-    "compress" };
+    "compress", "forward_auth" };
 
 bool
 site_is_settled_handler(struct weir_str name)

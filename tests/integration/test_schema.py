@@ -114,7 +114,7 @@ def handlers(schema):
 
 GOOD_OPTIONS = {"static": {"root": "/srv"}, "redirect": {"to": "/x"}, "access_log": {"file": "stdout"},
                 "accel": {"to": "/in/*"}, "access": {"allow": "10.0.0.0/8"}, "proxy": {"to": "shop"},
-                "rate_limit": {"rate": "10/s"}}
+                "rate_limit": {"rate": "10/s"}, "forward_auth": {"to": "shop"}}
 UPSTREAMS = {"shop": {"targets": "127.0.0.1:9000"}}
 
 
