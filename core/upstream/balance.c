@@ -122,9 +122,6 @@ take_random(const struct balance_candidate *candidates, size_t count, uint64_t r
         total += candidates[i].weight;
     }
     size_t first = draw(candidates, count, count, total, mix(random));
-    if (count == 1) {
-        return first;
-    }
     size_t second = draw(candidates, count, first, total - candidates[first].weight,
             mix(random + UINT64_C(0x9e3779b97f4a7c15)));
     return is_less_busy(&candidates[second], &candidates[first]) ? second : first;
@@ -201,6 +198,9 @@ balance_choose(const struct balance_settings *settings,
         uint64_t random)
 {
     WEIR_ASSERT(count > 0);
+    if (count == 1) {
+        return 0;
+    }
     switch (settings->kind) {
     case BALANCE_ROUND_ROBIN:
         break;
