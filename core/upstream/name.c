@@ -301,7 +301,7 @@ has_host(const struct name_host *hosts, const struct resolver_service *service)
     for (; hosts != NULL; hosts = hosts->next) {
         if (hosts->port == service->port && hosts->priority == service->priority &&
                 hosts->weight == service->weight &&
-                strcasecmp(hosts->name, service->host) == 0) {
+                weir_str_eq_icase(weir_str_from(hosts->name), weir_str_from(service->host))) {
             return true;
         }
     }
