@@ -27,12 +27,12 @@ struct loop {
     /* Fixed at birth. */
     const struct clock *clock; /* borrowed */
     struct event_base *base;   /* owned */
-    char *scratch;             /* owned */
     uint64_t *now_ns;          /* &now_cache: loop_now_ns() fills it for a constant loop */
     int wake_fd, timer_fd;     /* owned; timer_fd is -1 under a clock of another kind */
     struct event on_wake, on_timer;
 
     /* The loop's thread. */
+    struct slice scratch; /* owned */
     struct timers timers;
     struct loop_task deferred; /* a ring; itself when empty */
     struct loop_task later;    /* likewise; becomes `deferred` when the next turn begins */
@@ -40,6 +40,7 @@ struct loop {
     uint64_t last_now_ns;      /* of the last turn that read the clock */
     uint64_t armed_ns;         /* what the timerfd is set to; CLOCK_NEVER: it is not */
     bool has_turned, in_turn, timer_fired;
+    bool hurries; /* loop_hurry(), in this callback */
 
     /* Any thread. */
     _Atomic(const char *) owner; /* the owner's thread_mark */
@@ -49,6 +50,9 @@ struct loop {
 
 /* Its address tells threads apart. */
 static _Thread_local char thread_mark __attribute__((tls_model("initial-exec")));
+
+/* The one whose turn it is on this thread. */
+static _Thread_local struct loop *turning __attribute__((tls_model("initial-exec")));
 
 static void
 on_wake(evutil_socket_t fd, short what, void *context)
@@ -136,12 +140,15 @@ loop_new(const struct clock *clock, struct loop **out)
     loop->later.next = loop->later.previous = &loop->later;
     atomic_init(&loop->owner, &thread_mark);
 
-    loop->scratch = malloc(LOOP_SCRATCH_BYTES);
+    char *memory;
+    if (slice_alloc(LOOP_SCRATCH_BYTES, &loop->scratch, &memory) < 0) {
+        goto fail;
+    }
     if (!has_descriptors_for_base()) {
         r = -errno;
         goto fail;
     }
-    loop->base = loop->scratch == NULL ? NULL : base_new();
+    loop->base = base_new();
     if (loop->base == NULL) {
         goto fail;
     }
@@ -197,7 +204,7 @@ loop_free(struct loop *loop)
     if (loop->timer_fd != -1) {
         close(loop->timer_fd);
     }
-    free(loop->scratch);
+    slice_drop(&loop->scratch);
     free(loop);
 }
 
@@ -272,6 +279,7 @@ loop_turn(struct loop *loop, bool wait)
     }
     WEIR_ASSERT(loop_is_current(loop));
     loop->in_turn = true;
+    turning = loop;
     take_later(loop);
     bool is_due = arm(loop);
     bool sleeps = wait && !is_due && loop->deferred.next == &loop->deferred &&
@@ -289,7 +297,8 @@ loop_turn(struct loop *loop, bool wait)
         loop->last_now_ns = loop->now_cache;
         loop->now_cache = CLOCK_NEVER;
     }
-    loop->in_turn = false;
+    loop->in_turn = loop->hurries = false;
+    turning = NULL;
     uint64_t turns = atomic_load_explicit(&loop->turns, memory_order_relaxed);
     atomic_store_explicit(&loop->turns, turns + 1, memory_order_relaxed);
     return !atomic_load_explicit(&loop->stopped, memory_order_acquire);
@@ -344,7 +353,20 @@ loop_timers(struct loop *loop)
 char *
 loop_scratch(struct loop *loop)
 {
-    return loop->scratch;
+    return (char *)(uintptr_t)loop->scratch.ptr; /* nobody else has it */
+}
+
+int
+loop_take_scratch(struct loop *loop, struct slice *out)
+{
+    char *memory;
+    struct slice next;
+    int r = slice_alloc(LOOP_SCRATCH_BYTES, &next, &memory);
+    if (r == 0) {
+        *out = loop->scratch;
+        loop->scratch = next;
+    }
+    return r;
 }
 
 static void
@@ -370,6 +392,22 @@ void
 loop_defer_to_next(struct loop *loop, struct loop_task *task)
 {
     append(loop, &loop->later, task);
+}
+
+void
+loop_hurry(struct loop *loop)
+{
+    loop->hurries = true;
+}
+
+void
+loop_end_callback(void)
+{
+    struct loop *loop = turning;
+    if (loop != NULL && loop->hurries) {
+        loop->hurries = false;
+        run_deferred(loop);
+    }
 }
 
 void

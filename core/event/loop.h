@@ -16,12 +16,13 @@
 #include <weir/api.h>
 
 #include "base/clock.h"
+#include "base/slice.h"
 
 struct event_base;
 struct loop;
 
-/* Bytes of loop_scratch(). */
-#define LOOP_SCRATCH_BYTES 65536u
+/* Bytes of loop_scratch(): 64 KiB of a body and the head before it. */
+#define LOOP_SCRATCH_BYTES (68u << 10)
 
 /* A call to make at the end of this turn. Embedded in its object, all zero but for `fn` before
  * first use; linked at most once. */
@@ -64,10 +65,21 @@ struct event_base *loop_base(struct loop *loop);
 /* LOOP_SCRATCH_BYTES of memory that whoever is called may use until it returns. */
 char *loop_scratch(struct loop *loop);
 
+/* What stands in the scratch memory becomes the caller's slice, all LOOP_SCRATCH_BYTES of it,
+ * and the loop takes other memory: to pass on a lot that was read without copying it. Returns 0
+ * or -ENOMEM, when nothing has happened. */
+WEIR_MUST_USE int loop_take_scratch(struct loop *loop, struct slice *out);
+
 /* Runs task->fn once at the end of this turn, after all callbacks; queued twice is queued once.
  * Tasks run in the order in which they were queued; one queued by a task runs in the same turn,
  * after the others. */
 void loop_defer(struct loop *loop, struct loop_task *task);
+/* Deferred tasks run when this callback returns, not after all of the turn: a lot has been read
+ * that they pass on, and it is still in the processor's cache. */
+void loop_hurry(struct loop *loop);
+/* The net floor's, at the end of each of its callbacks. */
+void loop_end_callback(void);
+
 /* Runs task->fn once in the next turn, which does not wait: for work that gives way to others.
  */
 void loop_defer_to_next(struct loop *loop, struct loop_task *task);

@@ -45,6 +45,9 @@
 
 #define MAY(name) (1u << H1_##name)
 
+/* A client that may have left unnoticed is asked for after so long. */
+#define LOOK_NS NS_PER_S
+
 static const struct {
     const char *name;
     enum step_result (*step)(struct turn *turn);
@@ -207,6 +210,18 @@ close_conn(struct h1_conn *conn)
     free_conn(conn);
 }
 
+/* When the connection is looked at again, if nothing happens before. */
+static void
+set_timer(struct h1_conn *conn)
+{
+    uint64_t deadline = h1_next_limit(conn).deadline;
+    if (conn->may_have_left) {
+        uint64_t look_ns = clock_add_ns(h1_now_ns(conn), LOOK_NS);
+        deadline = deadline < look_ns ? deadline : look_ns;
+    }
+    coarse_timer_set(&conn->timer, deadline);
+}
+
 /* Runs steps until none can go on, writes, and sets the next deadline. Returns whether the
  * connection is still there. */
 static bool
@@ -261,16 +276,21 @@ take_turn(struct h1_conn *conn, unsigned events)
     if (!h1_keep_rest(&turn)) {
         result = h1_gone(conn, H1_CLOSE_NO_MEMORY);
     }
+    slice_drop(&turn.block);
     /* Bytes and a reset behind them are one edge, and the bytes may have been all that was
-     * read: whoever waits now asks, or would wait for a client that has left. */
-    bool may_wait_in_vain = (events & STREAM_READABLE) != 0 &&
+     * read: a client that waits is asked in a while, or we would wait for one that has left;
+     * where nothing was read, it is the event that asks for it. */
+    bool may_wait_in_vain = result == STEP_WAIT && (events & STREAM_READABLE) != 0 &&
             (conn->state == H1_HEAD || conn->state == H1_EXCHANGE || conn->state == H1_TUNNEL ||
                     conn->state == H1_DISCARD || conn->state == H1_OPENING ||
                     conn->state == H1_PREFACE);
-    if (result == STEP_WAIT && may_wait_in_vain && stream_error(conn->stream) < 0) {
+    if (may_wait_in_vain && turn.reads == 0 && stream_error(conn->stream) < 0) {
         result = h1_gone(conn, H1_CLOSE_CLIENT_RESET);
-    } else if (result == STEP_WAIT && may_wait_in_vain && turn.was_short) {
-        conn->may_read = false; /* there was nothing behind the bytes: another edge will tell */
+    } else if (may_wait_in_vain) {
+        conn->may_have_left = turn.reads > 0;
+        conn->may_read &= !turn.was_short; /* there was nothing behind the bytes */
+    } else if (conn->state == H1_IDLE) {
+        conn->may_have_left = false; /* writing has found out */
     }
     conn->in_turn = false;
     if (result == STEP_GONE) {
@@ -280,7 +300,7 @@ take_turn(struct h1_conn *conn, unsigned events)
     if (turn.must_yield) {
         loop_defer_to_next(conn->engine->loop, &conn->task);
     }
-    coarse_timer_set(&conn->timer, h1_next_limit(conn).deadline);
+    set_timer(conn);
     return true;
 }
 
@@ -318,9 +338,17 @@ static void
 on_timer(struct coarse_timer *timer)
 {
     struct h1_conn *conn = (struct h1_conn *)((char *)timer - offsetof(struct h1_conn, timer));
+    if (conn->may_have_left) {
+        conn->may_have_left = false;
+        if (stream_error(conn->stream) < 0) {
+            h1_gone(conn, H1_CLOSE_CLIENT_RESET);
+            close_conn(conn);
+            return;
+        }
+    }
     struct h1_limit limit = h1_next_limit(conn);
     if (limit.deadline > h1_now_ns(conn)) {
-        coarse_timer_set(timer, limit.deadline);
+        set_timer(conn);
         return;
     }
     bool is_of_head = limit.reason == H1_CLOSE_SLOW_HEAD && conn->state == H1_HEAD;

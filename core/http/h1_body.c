@@ -6,6 +6,23 @@
 #include "http/chunked.h"
 #include "http/h1_parts.h"
 
+/* So much of a body is worth a block of memory: of one that nobody takes, at most as much again
+ * lies idle. */
+#define BLOCK_WORTH_BYTES (LOOP_SCRATCH_BYTES / 2)
+
+static int
+push(struct turn *turn, struct weir_str bytes)
+{
+    struct weir_request *request = turn->conn->request;
+    struct slice slice;
+    if (bytes.len < BLOCK_WORTH_BYTES || !request_body_takes_slices(request)) {
+        return request_body_push(request, bytes);
+    }
+    loop_hurry(turn->conn->engine->loop);
+    return h1_keep_block(turn, bytes, &slice) ? request_body_push_slice(request, slice)
+                                              : request_body_push(request, bytes);
+}
+
 /* Body bytes from the input into the request; up to the room it has. */
 static void
 feed_length(struct turn *turn, struct weir_request *request)
@@ -15,7 +32,7 @@ feed_length(struct turn *turn, struct weir_request *request)
     size_t len = turn->input.len;
     len = len < conn->body_left_bytes ? len : (size_t)conn->body_left_bytes;
     len = len < room ? len : (size_t)room;
-    if (request_body_push(request, weir_str_make(turn->input.ptr, len)) < 0) {
+    if (push(turn, weir_str_make(turn->input.ptr, len)) < 0) {
         return;
     }
     h1_consume(turn, len);
@@ -78,7 +95,7 @@ feed_chunked(struct turn *turn, struct weir_request *request)
         case CHUNKED_MORE:
             break;
         case CHUNKED_DATA:
-            if (request_body_push(request, data) < 0) {
+            if (push(turn, data) < 0) {
                 return;
             }
             break;

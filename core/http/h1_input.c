@@ -29,6 +29,7 @@ h1_fill(struct turn *turn)
         return FILLED;
     }
     h1_drop_rest(conn); /* used up */
+    slice_drop(&turn->block);
     if (conn->has_read_end) {
         return FILL_END;
     }
@@ -87,5 +88,22 @@ h1_keep_rest(struct turn *turn)
     conn->rest->at = 0;
     conn->rest->len = turn->input.len;
     memcpy(conn->rest->bytes, turn->input.ptr, turn->input.len);
+    return true;
+}
+
+bool
+h1_keep_block(struct turn *turn, struct weir_str part, struct slice *out)
+{
+    struct loop *loop = turn->conn->engine->loop;
+    const char *scratch = loop_scratch(loop);
+    bool is_in_scratch = part.ptr >= scratch && part.ptr < scratch + LOOP_SCRATCH_BYTES;
+    if (is_in_scratch && loop_take_scratch(loop, &turn->block) < 0) {
+        return false;
+    }
+    const struct slice *block = &turn->block;
+    if (block->len == 0 || part.ptr < block->ptr || part.ptr >= block->ptr + block->len) {
+        return false; /* it stands in conn->rest */
+    }
+    *out = slice_part(block, (uint64_t)(part.ptr - block->ptr), part.len);
     return true;
 }

@@ -85,6 +85,7 @@ struct h1_conn {
     bool sent_continue          : 1; /* or the client does not wait for it */
     bool in_turn                : 1;
     bool is_stopping            : 1; /* engine_stop() */
+    bool may_have_left          : 1; /* it waits, and a reset may stand behind what was read */
     bool reads_body             : 1; /* the client's time for its body runs, from since_ns */
     bool is_introduced          : 1; /* the peer has said for whom it speaks, or need not */
     bool has_shut               : 1; /* in TUNNEL: our flow has ended, and so it was said */
@@ -118,7 +119,8 @@ _Static_assert(sizeof(struct h1_conn) <= 440, "an idle connection is small");
 /* A turn of one connection: what lives only until it returns. */
 struct turn {
     struct h1_conn *conn;
-    struct weir_str input; /* in the loop's scratch memory, or in conn->rest */
+    struct weir_str input; /* in the loop's scratch memory, in `block`, or in conn->rest */
+    struct slice block;    /* owned: the scratch memory that a body's part was passed on in */
     struct output output;
     unsigned reads, requests;
     uint64_t queued_before; /* conn->output.queued_bytes as it began */
@@ -211,6 +213,10 @@ enum fill_result h1_fill(struct turn *turn);
 
 /* Keeps what this turn did not get to. False without memory. */
 bool h1_keep_rest(struct turn *turn);
+
+/* A part of the input as a slice that outlives the turn. False where it would have to be
+ * copied. */
+WEIR_MUST_USE bool h1_keep_block(struct turn *turn, struct weir_str part, struct slice *out);
 void h1_drop_rest(struct h1_conn *conn);
 
 /* Whether bytes of the client may stand in the stream that nobody has seen. */

@@ -225,6 +225,10 @@ void request_wake(struct weir_request *request);
 /* The transport feeds the body. request_body_push() answers -EMSGSIZE above the route's limit,
  * -ENOSPC where no more can be kept, and -ENOMEM; all are recorded in in.error too. */
 WEIR_MUST_USE int request_body_push(struct weir_request *request, struct weir_str bytes);
+
+/* The same without a copy, where the body is not kept; takes over the slice, also on failure. */
+bool request_body_takes_slices(const struct weir_request *request);
+WEIR_MUST_USE int request_body_push_slice(struct weir_request *request, struct slice slice);
 void request_body_end(struct weir_request *request, struct weir_str trailers);
 void request_body_fail(struct weir_request *request, int error);
 

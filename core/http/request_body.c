@@ -164,23 +164,53 @@ request_body_room(const struct weir_request *request)
     return in->queue.bytes < mark_bytes ? mark_bytes - in->queue.bytes : 0;
 }
 
+static bool
+is_too_long(const struct weir_request *request, uint64_t bytes)
+{
+    const struct request_body *in = &request->in;
+    uint64_t limit_bytes = in->is_raw ? HTTP_UNLIMITED : request->limits->body_bytes;
+    return bytes > limit_bytes || in->received_bytes > limit_bytes - bytes;
+}
+
+/* `r` is what became of them. */
+static int
+count(struct request_body *in, uint64_t bytes, int r)
+{
+    if (r < 0) {
+        in->error = r;
+    } else {
+        in->received_bytes += bytes;
+    }
+    return r;
+}
+
 int
 request_body_push(struct weir_request *request, struct weir_str bytes)
 {
     struct request_body *in = &request->in;
     WEIR_ASSERT(!in->ended && in->error == 0);
-    uint64_t limit = in->is_raw ? HTTP_UNLIMITED : request->limits->body_bytes;
-    if (bytes.len > limit || in->received_bytes > limit - bytes.len) {
-        in->error = -EMSGSIZE;
-        return in->error;
+    int r = is_too_long(request, bytes.len) ? -EMSGSIZE
+            : in->is_checked                ? 0
+                                            : keep(request, bytes);
+    return count(in, bytes.len, r);
+}
+
+bool
+request_body_takes_slices(const struct weir_request *request)
+{
+    return !request->in.is_checked && request->in.memory_bytes == UINT64_MAX;
+}
+
+int
+request_body_push_slice(struct weir_request *request, struct slice slice)
+{
+    struct request_body *in = &request->in;
+    WEIR_ASSERT(!in->ended && in->error == 0 && request_body_takes_slices(request));
+    if (is_too_long(request, slice.len)) {
+        slice_drop(&slice);
+        return count(in, 0, -EMSGSIZE);
     }
-    int r = in->is_checked ? 0 : keep(request, bytes);
-    if (r < 0) {
-        in->error = r;
-        return r;
-    }
-    in->received_bytes += bytes.len;
-    return 0;
+    return count(in, slice.len, slice_queue_push(&in->queue, slice));
 }
 
 void

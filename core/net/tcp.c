@@ -144,6 +144,7 @@ on_socket(evutil_socket_t fd, short what, void *context)
         events |= is_broken ? STREAM_BROKEN : STREAM_ENDED | STREAM_READABLE;
     }
     tcp->stream.on_event(tcp->stream.owner, events);
+    loop_end_callback();
 }
 
 int

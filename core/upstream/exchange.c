@@ -45,7 +45,6 @@ start_over(struct exchange *exchange)
     exchange->has_received = false;
     exchange->fault = ANSWER_GOOD;
     exchange->sent_before = exchange->conn->output.sent_bytes;
-    exchange->reads_blocks = exchange->target->answers_large; /* as the last one began */
     answer_reader_init(&exchange->reader, &exchange->request->arena, exchange->is_to_head,
             &exchange->answer);
 }
@@ -56,6 +55,16 @@ run(struct exchange *exchange)
     exchange->state = EXCHANGE_RUNNING;
     exchange->has_connected = true;
     start_over(exchange);
+}
+
+static void
+want_body(struct exchange *exchange)
+{
+    struct request_body *in = &exchange->request->in;
+    if (exchange->has_body && !in->wanted) {
+        in->wanted = true;
+        request_wake(exchange->request);
+    }
 }
 
 static void
@@ -152,6 +161,7 @@ seek(struct exchange *exchange)
             upstream_close_kept(target); /* there is no third time */
         } else if (upstream_take_kept(target, exchange)) {
             run(exchange);
+            want_body(exchange); /* what is there of it leaves with the head */
             upstream_conn_wake(exchange->conn);
             return;
         }

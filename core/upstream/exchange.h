@@ -113,8 +113,7 @@ struct exchange {
     bool is_passed_over; /* another target is asked: nobody sees it */
     bool is_switched;    /* it was 101, and what follows is a tunnel: upstream/tunnel.h */
     bool has_news;
-    bool is_held;      /* nothing is read, since what was is not taken */
-    bool reads_blocks; /* the last read was large: the next goes where its bytes can stay */
+    bool is_held; /* nothing is read, since what was is not taken */
     unsigned interims;
     struct exchange_interim *interim, **interim_end; /* not taken yet, oldest first */
     struct answer_body body_reader;

@@ -2,9 +2,9 @@
 /* What goes over an exchange's connection in one of its turns: the request's head and body out,
  * heads and the body of the answer in.
  *
- * A large answer is read into blocks of memory of their own, whose parts then travel to the
- * client without being copied; what comes in small pieces is copied together, since each would
- * hold a whole block for as long as a slow client does not read. */
+ * A lot of an answer travels to the client in the block of memory that it was read into, which
+ * the loop gives away; what comes in small pieces is copied together, since each would hold a
+ * whole block for as long as a slow client does not read. */
 #include <errno.h>
 
 #include "base/num.h"
@@ -19,10 +19,7 @@
 /* Portions of a request's body, each a chunk where it goes in chunks. */
 #define PORTION_BYTES 65536u
 
-/* Of an answer of 64 KiB the head fits in, too. */
-#define BLOCK_BYTES (68u << 10)
-
-/* Less than this is copied out of a block. */
+/* Less than this is copied. */
 #define BLOCK_WORTH_BYTES 16384u
 
 static struct engine *
@@ -245,16 +242,22 @@ take_head(struct exchange *exchange)
     return ANSWER_GOOD;
 }
 
-/* Body bytes, part of `block` unless that is NULL. */
+/* Body bytes. They stand in the loop's scratch memory, which becomes `block` when it is to be
+ * passed on. */
 static bool
-take_data(struct exchange *exchange, struct weir_str data, const struct slice *block)
+take_data(struct exchange *exchange, struct weir_str data, struct slice *block)
 {
     if (exchange->is_passed_over) {
         return true;
     }
     exchange->has_news = true;
-    if (block == NULL || data.len < BLOCK_WORTH_BYTES) {
+    if (data.len < BLOCK_WORTH_BYTES) {
         return slice_queue_append(&exchange->body, data) == 0;
+    }
+    struct loop *loop = engine_of(exchange)->loop;
+    loop_hurry(loop);
+    if (block->len == 0 && loop_take_scratch(loop, block) < 0) {
+        return false;
     }
     return slice_queue_push(&exchange->body,
                    slice_part(block, (uint64_t)(data.ptr - block->ptr), data.len)) == 0;
@@ -262,9 +265,9 @@ take_data(struct exchange *exchange, struct weir_str data, const struct slice *b
 
 /* What was read. *is_surplus: there is more of it than the answer has. */
 static enum answer_fault
-feed(struct exchange *exchange, struct weir_str input, const struct slice *block,
-        bool *is_surplus)
+feed(struct exchange *exchange, struct weir_str input, bool *is_surplus)
 {
+    struct slice block = slice_static(weir_str_make(NULL, 0));
     enum answer_fault fault = ANSWER_GOOD;
     struct weir_str data = weir_str_make(NULL, 0);
     while (fault == ANSWER_GOOD && input.len > 0 && !exchange->is_complete) {
@@ -276,8 +279,8 @@ feed(struct exchange *exchange, struct weir_str input, const struct slice *block
         }
         switch (answer_body_step(&exchange->body_reader, &input, &data, &fault)) {
         case ANSWER_BODY_DATA:
-            if (!take_data(exchange, data, block)) {
-                return ANSWER_OUT_OF_MEMORY;
+            if (!take_data(exchange, data, &block)) {
+                fault = ANSWER_OUT_OF_MEMORY;
             }
             break;
         case ANSWER_BODY_MORE:
@@ -287,31 +290,9 @@ feed(struct exchange *exchange, struct weir_str input, const struct slice *block
         }
         exchange->is_complete = exchange->body_reader.is_ended;
     }
+    slice_drop(&block);
     *is_surplus = input.len > 0;
     return fault;
-}
-
-/* Reads once, into `block` where that is worth it. Returns as stream_read(). */
-static ssize_t
-read_some(struct exchange *exchange, struct slice *block, struct weir_str *input)
-{
-    struct upstream_conn *conn = exchange->conn;
-    char *memory = loop_scratch(engine_of(exchange)->loop);
-    size_t bytes = LOOP_SCRATCH_BYTES;
-    *block = slice_static(weir_str_make(NULL, 0));
-    if (exchange->reads_blocks) {
-        if (slice_alloc(BLOCK_BYTES, block, &memory) < 0) {
-            return -ENOMEM;
-        }
-        bytes = BLOCK_BYTES;
-    }
-    ssize_t n = stream_read(conn->stream, memory, bytes);
-    exchange->reads_blocks = n >= (ssize_t)(bytes / 2);
-    if (n > 0 && !exchange->has_received) {
-        exchange->target->answers_large = exchange->reads_blocks;
-    }
-    *input = weir_str_make(memory, n > 0 ? (size_t)n : 0);
-    return n;
 }
 
 enum reading {
@@ -328,12 +309,8 @@ receive_answer(struct exchange *exchange, enum weir_exchange_error *error)
 {
     struct upstream_conn *conn = exchange->conn;
     while (conn->may_read && exchange->body.bytes < exchange_mark_bytes()) {
-        struct slice block;
-        struct weir_str input;
-        ssize_t n = read_some(exchange, &block, &input);
-        if (n <= 0) {
-            slice_drop(&block);
-        }
+        char *scratch = loop_scratch(engine_of(exchange)->loop);
+        ssize_t n = stream_read(conn->stream, scratch, LOOP_SCRATCH_BYTES);
         if (n == -EAGAIN) {
             conn->may_read = false;
             return READ_ALL;
@@ -343,7 +320,7 @@ receive_answer(struct exchange *exchange, enum weir_exchange_error *error)
             return READ_ENDED;
         }
         if (n <= 0) {
-            *error = n == -ENOMEM ? WEIR_EXCHANGE_EXHAUSTED : WEIR_EXCHANGE_CLOSED;
+            *error = WEIR_EXCHANGE_CLOSED;
             return READ_FAILED;
         }
         if (!exchange->has_received) {
@@ -354,9 +331,7 @@ receive_answer(struct exchange *exchange, enum weir_exchange_error *error)
         }
         conn->received_ns = loop_now_ns(engine_of(exchange)->loop);
         bool is_surplus = false;
-        exchange->fault = feed(exchange, input, block.hold == NULL ? NULL : &block,
-                &is_surplus);
-        slice_drop(&block);
+        exchange->fault = feed(exchange, weir_str_make(scratch, (size_t)n), &is_surplus);
         if (exchange->is_passed_over) {
             exchange->is_complete &= !is_surplus && exchange->fault == ANSWER_GOOD;
             return READ_PASSED_OVER;

@@ -69,7 +69,6 @@ struct upstream_target {
     struct eject eject;
     struct health_seat health;
     uint64_t up_since_ns; /* when it was last of use again; 0: it always was */
-    bool answers_large;   /* the last answer's first read was */
     uint64_t name_round;  /* name->round when it stood for it last */
     struct upstream_figures figures;
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <event2/event.h>
@@ -222,6 +223,84 @@ START_TEST(lends_its_scratch)
 }
 END_TEST
 
+START_TEST(gives_its_scratch_away)
+{
+    struct loop *loop;
+    ck_assert_int_eq(loop_new(NULL, &loop), 0);
+    char *first = loop_scratch(loop);
+    first[0] = first[LOOP_SCRATCH_BYTES - 1] = 'x';
+    struct slice taken;
+    ck_assert_int_eq(loop_take_scratch(loop, &taken), 0);
+    ck_assert_ptr_eq(taken.ptr, first);
+    ck_assert_uint_eq(taken.len, LOOP_SCRATCH_BYTES);
+    memset(loop_scratch(loop), 'y', LOOP_SCRATCH_BYTES);
+    loop_free(loop); /* the slice outlives it */
+    ck_assert(taken.ptr[0] == 'x' && taken.ptr[LOOP_SCRATCH_BYTES - 1] == 'x');
+    slice_drop(&taken);
+}
+END_TEST
+
+START_TEST(keeps_its_scratch_when_there_is_no_memory_for_another)
+{
+    struct loop *loop;
+    ck_assert_int_eq(loop_new(NULL, &loop), 0);
+    UNIT_EACH_ALLOCATION_FAILS({
+        char *before = loop_scratch(loop);
+        struct slice taken = slice_static(weir_str_make(NULL, 0));
+        int r = loop_take_scratch(loop, &taken);
+        ck_assert(r == 0 || (r == -ENOMEM && loop_scratch(loop) == before && taken.len == 0));
+        slice_drop(&taken);
+    })
+    loop_free(loop);
+}
+END_TEST
+
+static struct step hurried[3];
+
+/* Two callbacks of one turn. */
+static void
+defer_one(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    struct step *step = context;
+    order[order_count++] = 100 + step->id;
+    loop_defer(step->loop, &step->task);
+    if (step->id == 0) {
+        loop_hurry(step->loop);
+    }
+    loop_end_callback();
+}
+
+START_TEST(runs_deferred_tasks_at_the_end_of_a_callback_that_hurries)
+{
+    struct loop *loop;
+    ck_assert_int_eq(loop_new(NULL, &loop), 0);
+    steps_init(hurried, 3, loop);
+    int ends[2];
+    ck_assert_int_eq(pipe(ends), 0);
+    struct event *events[2];
+    for (int i = 0; i < 2; i++) {
+        events[i] = event_new(loop_base(loop), ends[1], EV_WRITE, defer_one, &hurried[i]);
+        ck_assert_int_eq(event_add(events[i], NULL), 0);
+    }
+    loop_end_callback(); /* outside a turn: nothing */
+    loop_turn(loop, true);
+    /* In whichever order they came: 0 at the end of its callback, with what was there before.
+     */
+    bool is_first = order[0] == 100;
+    int first[] = { 100, 0, 101, 1 }, second[] = { 101, 100, 1, 0 };
+    ck_assert_int_eq(order_count, 4);
+    ck_assert_mem_eq(order, is_first ? first : second, sizeof(first));
+
+    for (int i = 0; i < 2; i++) {
+        event_free(events[i]);
+        close(ends[i]);
+    }
+    loop_free(loop);
+}
+END_TEST
+
 static int
 open_descriptors(void)
 {
@@ -254,6 +333,9 @@ add_tests(TCase *tests)
     tcase_add_test(tests, belongs_to_the_thread_that_turns_it);
     tcase_add_test(tests, runs_sockets_before_timers_before_deferred_tasks);
     tcase_add_test(tests, lends_its_scratch);
+    tcase_add_test(tests, gives_its_scratch_away);
+    tcase_add_test(tests, keeps_its_scratch_when_there_is_no_memory_for_another);
+    tcase_add_test(tests, runs_deferred_tasks_at_the_end_of_a_callback_that_hurries);
     tcase_add_test(tests, survives_each_allocation_failing);
 }
 
