@@ -83,8 +83,8 @@ tell_change(struct upstream_name *name)
     upstream_show_addresses(name->group, name->settings->address, name->members);
 }
 
-/* What became of a question about `what`. The log hears of it when it is something else than
- * before. */
+/* What became of a question about `what`. The log hears of the first that fails, with its
+ * reason, and of the first that is answered again; figures have them all. */
 static void
 tell_result(struct upstream_name *name, const char *what, enum resolver_result result,
         enum resolver_result *told)
@@ -92,7 +92,7 @@ tell_result(struct upstream_name *name, const char *what, enum resolver_result r
     struct weir_str group = name->group->settings->name;
     const char *word = resolver_result_word(result);
     upstream_count_lookup(name->group, name->settings->address, word);
-    bool is_new = result != *told;
+    bool is_new = (result == RESOLVER_FOUND) != (*told == RESOLVER_FOUND);
     *told = result;
     if (!is_new || !may_log(name)) {
         return;

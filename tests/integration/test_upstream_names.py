@@ -149,7 +149,7 @@ def test_a_name_is_asked_for_again_when_its_time_is_over(weir, raw):
 def test_a_long_time_is_cut_and_none_is_stretched(weir, raw, ttl):
     with NameServer() as names, farm("127.0.0.1") as (_, port):
         names.say("app.test", "127.0.0.1", ttl=ttl)
-        client = raw(weir(site(names, port=port, resolve={"ttl_min": "200ms", "ttl_max": "300ms"})))
+        client = raw(weir(site(names, port=port, resolve={"ttl_min": "50ms", "ttl_max": "60ms"})))
         assert bodies(client, 1) == ["127.0.0.1"]
         assert names.wait_asked("app.test", 3)
 
@@ -167,8 +167,8 @@ def test_what_goes_on_goes_on(weir, raw):
     with NameServer() as names, Upstream(late) as old:
         port = old.listener.getsockname()[1]
         with Upstream(always(answer(b"new")), address=("127.0.0.2", port)):
-            names.say("app.test", "127.0.0.1", ttl=1)
-            running = weir(site(names, port=port))
+            names.say("app.test", "127.0.0.1", ttl=0)
+            running = weir(site(names, port=port, resolve={"ttl_min": "50ms"}))
             first, second = raw(running), raw(running)
             first.send(get())
             assert old.wait(lambda: old.requests)
@@ -210,12 +210,12 @@ def test_no_request_fails_while_names_change_all_the_time(weir, raw):
         for thread in threads:
             thread.start()
         try:
-            assert names.wait_asked("app.test", 40)
+            assert names.wait_asked("app.test", 25)
         finally:
             over.set()
             for thread in threads:
                 thread.join()
-        assert lost == [] and answers[0] > 40
+        assert lost == [] and answers[0] > 25
         assert all(app.requests for app in apps)
 
 
@@ -242,8 +242,8 @@ ABSURD = {
 @pytest.mark.parametrize("what", ABSURD)
 def test_the_last_good_addresses_stay(weir, raw, what):
     with NameServer() as names, farm("127.0.0.1", "127.0.0.2") as (_, port):
-        names.say("app.test", "127.0.0.1", ttl=1)
-        running = weir(site(names, port=port, resolve={"timeout": "100ms", "ttl_min": "100ms", "family": "ipv4"}))
+        names.say("app.test", "127.0.0.1", ttl=0)
+        running = weir(site(names, port=port, resolve={"timeout": "100ms", "ttl_min": "50ms", "family": "ipv4"}))
         client = raw(running)
         assert bodies(client, 1) == ["127.0.0.1"]
         names.set("app.test", A, ABSURD[what])
@@ -357,9 +357,9 @@ def test_a_service_that_is_a_backup_stays_one(weir, raw):
 def test_the_hosts_of_a_service_change_together(weir, raw):
     with NameServer() as names, Upstream(always(answer(b"a"))) as a, Upstream(always(answer(b"b"))) as b:
         release = threading.Event()
-        names.serve("_app._tcp.test", (0, 0, a.listener.getsockname()[1], "one.test"), ttl=1)
+        names.serve("_app._tcp.test", (0, 0, a.listener.getsockname()[1], "one.test"), ttl=0)
         names.say("one.test", "127.0.0.1", ttl=3600)
-        running = weir(site(names, "srv:_app._tcp.test", resolve={"timeout": "20s"}))
+        running = weir(site(names, "srv:_app._tcp.test", resolve={"timeout": "20s", "ttl_min": "50ms"}))
         client = raw(running)
         assert bodies(client, 1) == ["a"]
 
@@ -389,7 +389,8 @@ def test_the_last_good_service_stays(weir, raw):
             names.serve("_app._tcp.test", *services, ttl=0)
             assert names.wait_asked("_app._tcp.test", 3, SRV)
             assert bodies(client, 1) == ["a"]
-        assert sum("nowhere.test" in line for line in running.lines) == 1
         names.fail("_app._tcp.test", weir_dns.SERVFAIL)
-        running.wait_for_line("warn: upstream app: _app._tcp.test cannot be resolved: server_failure; the last addresses stay")
+        assert names.wait_asked("_app._tcp.test", 3, SRV)
         assert bodies(client, 1) == ["a"]
+        for what in "nowhere.test", "_app._tcp.test":  # one line for each change, however often it was asked
+            assert sum(f"{what} cannot be resolved: " in line for line in running.lines) == 1
