@@ -85,7 +85,7 @@ EXCEPTIONS = [
     ("E0209", r"no listener is named", "a name needs an entry of \"listeners\""),
     ("E0209", r'is not one of "upstreams"', "a name needs an entry of \"upstreams\""),
     ("E0302", r'"proxy_protocol" needs "trust"', "\"defaults\" may say whom to trust"),
-    ("E0302", r'"(file|rate)" is missing', "another layer may give a hook's option, or none"),
+    ("E0302", r'"(file|rate|to)" is missing', "another layer may give a hook's option, or none"),
     ("E0303", r'"max" \(.*\) is less than "min"|"[1-5][0-9x]+-[1-5][0-9x]+" is no status', "two numbers are compared"),
     ("E0303", r'goes only with "secure"', "two keys are compared"),
     ("E0303", r'"\w+" is longer than "\w+"', "two durations are compared"),
