@@ -108,6 +108,9 @@ upstream_is_all_busy(const struct upstream_group *group, struct upstream_tried *
     upstream_tried_refresh(tried, group);
     for (size_t i = 0; i < sizeof(tiers) / sizeof(tiers[0]); i++) {
         bool has_busy = false;
+        if (tiers[i].is_out && group->settings->refuses_when_out) {
+            break;
+        }
         for (size_t j = 0; j < group->target_count; j++) {
             const struct upstream_target *target = group->targets[j];
             if (!belongs(target, &tiers[i], tried, now_ns)) {

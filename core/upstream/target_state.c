@@ -78,9 +78,9 @@ upstream_turn(struct upstream_target *target, bool is_down)
     target->is_down = is_down;
     if (is_down) {
         upstream_close_kept(target);
-        return;
+    } else {
+        target->eject = (struct eject){ .failures = 0 }; /* it is not what it was */
+        target->up_since_ns = now_ns(target);
     }
-    target->eject = (struct eject){ .failures = 0 }; /* it is not what it was */
-    target->up_since_ns = now_ns(target);
-    upstream_serve_all(group);
+    upstream_serve_all(group); /* whom it kept waiting, or would have */
 }

@@ -293,15 +293,15 @@ def test_kept_connections_close_when_it_goes_down(target, weir, raw):
     assert eventually(lambda: figures(running, raw).value("weir_upstream_connections", target=sick.address) == 0)
 
 
-def test_whoever_waits_goes_to_one_that_comes_up(target, weir, raw):
+@pytest.mark.parametrize("how", ["the other comes up", "the last goes down"])
+def test_whoever_waits_is_served_when_something_changes(target, weir, raw, how):
     go = threading.Event()
-    late = App(b"late", DOWN)
+    late, last = App(b"late", DOWN), App(b"last")
 
     def script(peer, request):
         if request.target == "/hold":
             go.wait(60)
-        peer.send(answer(b"busy"))
-        return True
+        return last(peer, request)
 
     down, busy = target(late), target(script)
     running = weir(site([down.address, busy.address], OFTEN, {"connections": 1, "timeouts": {"queue": "60s"}}))
@@ -311,10 +311,14 @@ def test_whoever_waits_goes_to_one_that_comes_up(target, weir, raw):
     assert busy.wait(lambda: any(r.target == "/hold" for r in busy.requests))
     waits = raw(running, 60).send(get("/x"))
     assert eventually(lambda: figures(running, raw).value("weir_upstream_queued") == 1)
-    late.check = UP
+    if how == "the other comes up":
+        late.check = UP
+    else:
+        running.expect_error("no target is left, so all are asked")
+        last.check = DOWN
     assert waits.read().body == b"late"
     go.set()
-    assert held.read().body == b"busy"
+    assert held.read().body == b"last"
 
 
 @pytest.mark.parametrize("workers", [{"processes": 1, "loops": 3}, {"processes": 2, "loops": 2}], ids=str)

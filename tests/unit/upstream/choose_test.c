@@ -364,6 +364,9 @@ START_TEST(asks_none_that_is_out_where_that_is_said)
     }
     ck_assert(!upstream_has_untried(bed.group, &tried));
     ck_assert_str_eq(tries(&bed, none), ".");
+    bed.group->connections_max = 0;
+    ck_assert(!upstream_is_all_busy(bed.group, &tried)); /* whoever waits is refused, too */
+    bed.group->connections_max = UINT64_MAX;
     target_of(&bed, 'c')->eject.out_until_ns = 0; /* a backup is well again */
     ck_assert_str_eq(tries(&bed, none), "c.");
     bed_fini(&bed);
