@@ -103,6 +103,7 @@ h1_end_of(enum h1_close reason)
     case H1_CLOSE_SLOW_READER:
         return REQUEST_END_CLIENT_SLOW;
     case H1_CLOSE_REFUSED:
+    case H1_CLOSE_BODY_LIMIT:
         return REQUEST_END_CLIENT_WRONG;
     case H1_CLOSE_SLOW_REQUEST:
     case H1_CLOSE_NO_MEMORY:

@@ -18,6 +18,7 @@ struct h1_settings;
     X(CLIENT_RESET, "client_reset",  "reset by the client")                           \
     X(DONE,         "done",          "closed after the last answer")                  \
     X(REFUSED,      "refused",       "closed after an error answer")                  \
+    X(BODY_LIMIT,   "body_limit",    "a request's body was more than may be taken")   \
     X(IDLE,         "idle",          "idle for longer than timeouts.keepalive")       \
     X(SLOW_HEAD,    "slow_head",     "no head within timeouts.head")                  \
     X(SLOW_BODY,    "slow_body",     "no body bytes within timeouts.body")            \

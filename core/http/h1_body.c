@@ -119,6 +119,13 @@ feed_chunked(struct turn *turn, struct weir_request *request)
     }
 }
 
+/* More than limits.body, or than what is kept has room for. */
+static bool
+is_of_limit(int error)
+{
+    return error == -EMSGSIZE || error == -ENOSPC;
+}
+
 /* What reaches nobody any more: a body whose framing broke is the connection's end. Where no
  * reader can say so, the answer that waits for it gives way to a refusal. */
 void
@@ -132,8 +139,19 @@ h1_check_body(struct h1_conn *conn)
         conn->request->forced_status = request_body_status(error);
     }
     if (error != 0 && conn->close_reason == H1_OPEN) {
-        conn->close_reason = error == -ECONNRESET ? H1_CLOSE_CLIENT : H1_CLOSE_REFUSED;
+        conn->close_reason = error == -ECONNRESET ? H1_CLOSE_CLIENT
+                : is_of_limit(error)              ? H1_CLOSE_BODY_LIMIT
+                                                  : H1_CLOSE_REFUSED;
     }
+}
+
+bool
+h1_is_over_limit(const struct weir_request *request)
+{
+    /* Of one that says how long it is nothing is read, where that is too much. */
+    bool is_told_so = request->head.body == HEAD_BODY_LENGTH &&
+            request->head.body_bytes > request->limits->body_bytes;
+    return !request->in.ended && (is_told_so || is_of_limit(request->in.error));
 }
 
 /* Whether 100 Continue may go out: nothing final was sent, and no refusal is about to be (F39).

@@ -241,6 +241,9 @@ bool h1_feed_body(struct turn *turn);
 /* A body whose framing broke is the connection's end: what follows reaches nobody any more. */
 void h1_check_body(struct h1_conn *conn);
 
+/* Whether the body is not read to its end since it is more than may be taken. */
+bool h1_is_over_limit(const struct weir_request *request);
+
 /* Whether the rest of the body, if any, can be got out of the way. */
 bool h1_can_discard(const struct h1_conn *conn);
 

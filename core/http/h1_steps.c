@@ -254,6 +254,9 @@ void
 h1_put_answered(struct h1_conn *conn)
 {
     struct weir_request *request = h1_take_request(conn);
+    if (conn->is_last && conn->close_reason == H1_OPEN && h1_is_over_limit(request)) {
+        conn->close_reason = H1_CLOSE_BODY_LIMIT;
+    }
     request->sent_at = conn->output.queued_bytes;
     request->next = NULL;
     *conn->answered_end = request;

@@ -283,7 +283,10 @@ course_answer_fault(struct weir_request *request, const struct chain_entry *entr
 {
     unsigned status = course_body_status(request);
     if (status == 0) {
-        course_log_fault(request, entry, what);
+        char line[128];
+        snprintf(line, sizeof(line), "%s: %s", what,
+                request->reply.head_left ? "its answer is cut" : "500");
+        course_log_fault(request, entry, line);
         status = 500;
     }
     course_answer(request, status);

@@ -54,10 +54,7 @@ answer_nothing(struct weir_request *request)
     }
     course_answer(request, 204);
     weir_reply_remove(request, WEIR_STR("Content-Type"));
-    if (weir_reply_set(request, WEIR_STR("Allow"),
-                WEIR_STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")) < 0) {
-        request->reply.was_invalid = false; /* no memory for it: it goes without */
-    }
+    /* Without Allow: which methods there are is for the modules of each resource to say. */
 }
 
 static void
@@ -91,7 +88,7 @@ step_back(struct weir_request *request, struct course *course)
 {
     if (course->replier == REPLIER_FLOWING) {
         course_answer_fault(request, &course->chain->entries[course->ask_at],
-                "steps back from an answer that is on its way: cut");
+                "steps back from an answer that is on its way");
         return;
     }
     course_stop_replying(request);
@@ -113,7 +110,7 @@ take_verdict(struct weir_request *request, struct course *course, enum weir_verd
         return;
     case WEIR_DONE:
         if (request->reply.state == REPLY_NONE) {
-            course_answer_fault(request, entry, "said that it answered, but did not: 500");
+            course_answer_fault(request, entry, "said that it answered, but did not");
             return;
         }
         reply_settle(request); /* it is not called again */
@@ -121,7 +118,7 @@ take_verdict(struct weir_request *request, struct course *course, enum weir_verd
         return;
     case WEIR_PENDING:
         if (course->ask_wait.kind == HOOK_WAIT_NONE) {
-            course_answer_fault(request, entry, "waits for nothing: 500");
+            course_answer_fault(request, entry, "waits for nothing");
             return;
         }
         course->resumes_as = course->asker;
@@ -130,7 +127,7 @@ take_verdict(struct weir_request *request, struct course *course, enum weir_verd
     case WEIR_FAILED:
         break;
     }
-    course_answer_fault(request, entry, "failed: 500");
+    course_answer_fault(request, entry, "failed");
 }
 
 /* Asks hooks up to entry `end` until one has something to say; true when none is left. */
@@ -190,7 +187,7 @@ resume_hook(struct weir_request *request, struct course *course)
     course->progress = progress;
     course->stalls = has_stalled ? (uint8_t)(course->stalls + 1) : 0;
     if (course->stalls >= STALLS_MAX) {
-        course_answer_fault(request, entry, "waits for what is there already: 500");
+        course_answer_fault(request, entry, "waits for what is there already");
         return;
     }
     take_verdict(request, course, verdict);

@@ -103,7 +103,8 @@ take_fault(struct weir_request *request, struct filter_line *line, int error,
     if (error == -EPROTO && course->filter_status != 0) {
         status = course->filter_status;
         course_log_fault(request, line->failed->entry,
-                status == 503 ? "its pool is busy" : "its work took too long");
+                status == 503 ? "no thread of its pool does its work"
+                              : "its work took too long");
     } else {
         course_log_fault(request, line->failed->entry, error == -ELOOP ? stalled : failed);
     }

@@ -94,7 +94,8 @@ unsigned course_body_status(const struct weir_request *request);
 /* The core answers in the modules' place. An answer whose head has left can only be cut. */
 void course_answer(struct weir_request *request, unsigned status);
 
-/* The hook could not do its work. When the body it read was at fault, so is the client. */
+/* The hook could not do its work; the log is told `what`, and what follows from it. When the
+ * body it read was at fault, so is the client. */
 void course_answer_fault(struct weir_request *request, const struct chain_entry *entry,
         const char *what);
 

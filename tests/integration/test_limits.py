@@ -231,6 +231,19 @@ def test_refused_connections_are_counted_by_that_reason(weir, raw):
     assert eventually(lambda: counted in served.send(get("/metrics")).read().body.decode())
 
 
+@pytest.mark.parametrize("body", [b"Content-Length: 11\r\n\r\nhello world",
+                                  b"Transfer-Encoding: chunked\r\n\r\nb\r\nhello world\r\n0\r\n\r\n"], ids=["length", "chunks"])
+def test_a_connection_that_ends_for_its_body_says_so(weir, raw, body):
+    document = limited({"body": "10b"})
+    document["modules"].append("metrics")
+    document["servers"][0]["routes"].insert(0, {"match": "/metrics", "handle": "metrics"})
+    running = weir(document)
+    refused(raw(running), b"POST /hello HTTP/1.1\r\nHost: a\r\n" + body, 413)
+    counted = 'weir_connections_closed_total{reason="body_limit"} 1'
+    with raw(running) as connection:
+        assert eventually(lambda: counted in connection.send(get("/metrics")).read().body.decode())
+
+
 def test_a_reset_connection_makes_room_for_the_next(weir, raw):
     running = weir(limited({"connections": 1}))
     for _ in range(20):

@@ -32,7 +32,8 @@ class Measured:
     def __init__(self, weir, folder):
         self.site = weir_failures.Site(folder)
         self.running = weir(self.site.document(), listeners=3, env=PLAIN)
-        self.running.expect_error("module failing, hook content.*failed")
+        self.running.expect_error(r"module failing, hook content, [A-Z]+ \S*fail\S*: failed: 500")
+        self.running.expect_error(r"module failing, hook content, [A-Z]+ \S*torn\S*: failed: its answer is cut")
         self.running.expect_error("GET /(short|torn): the answer could not be finished")
         self.running.expect_error("workers.temp_size, or a quota, is used up: 507")
         self.site.started(self.running)

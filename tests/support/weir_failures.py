@@ -191,7 +191,7 @@ def sends_no_request(site, tally):
 
 
 def sends_too_much(site, tally):
-    with tally.connection(site.address) as connection:
+    with tally.connection(site.address, ends="body_limit") as connection:
         answer = connection.send(posted("/sum", "Content-Length: 2000000\r\n")).read()
         assert answer.status == 413
         tally.counted("sum", 413, method="POST")
@@ -262,7 +262,7 @@ def finds_no_thread(site, tally):
 
 def finds_no_room(site, tally):
     """Its body is more than all files may hold."""
-    with tally.connection(site.address) as connection:
+    with tally.connection(site.address, ends="body_limit") as connection:
         connection.send(posted("/huge", f"Content-Length: {2 * TEMPORARY_BYTES}\r\n"))
         try:
             connection.send(b"x" * 2 * TEMPORARY_BYTES)

@@ -40,7 +40,6 @@ static const struct testbed_settings settings = { config, modules, 1 };
 
 #define ASK(method, target, host) method " " target " HTTP/1.1\r\nHost: " host "\r\n\r\n"
 #define PING                      ASK("OPTIONS", "*", "a")
-#define ALLOW                     "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
 
 /* The client is 192.0.2.1. */
 #define TRUST  "\"trust\": { \"peers\": [\"192.0.2.0/24\"] }, "
@@ -72,9 +71,9 @@ static const struct {
             "421 Misdirected Request\n" },
     { "nor one in the target", "\"host\": \"a\", ", "/*", ASK("GET", "http://b/", "a"), "421",
             NULL, "421 Misdirected Request\n" },
-    { "a ping of the server (RFC 9110 9.3.7)", "", "/x", PING, "204", ALLOW, ALLOW "\r\n" },
+    { "a ping of the server (RFC 9110 9.3.7)", "", "/x", PING, "204", "!Allow:", "\r\n\r\n" },
     { "in absolute form (RFC 9112 3.2.4)", "", "/x", ASK("OPTIONS", "http://a", "a"), "204",
-            ALLOW, ALLOW "\r\n" },
+            "!Allow:", "\r\n\r\n" },
     { "its root is a resource", "", "/x", ASK("OPTIONS", "http://a/", "a"), "404", NULL,
             "404 Not Found\n" },
     { "a ping of a host that is not here", "\"host\": \"a\", ", "/x", ASK("OPTIONS", "*", "b"),
