@@ -127,7 +127,7 @@ static const struct {
     { "address", "^(?:" UNIX "|(?:" JSON_PATTERN_IPV4 "|\\[", "\\])?:" PORT ")$",
             "\":8080\", \"127.0.0.1:8080\", \"[::1]:8080\", \"unix:/path\" or \"@name\"" },
     { "target_address",
-            "^(?:" UNIX "|srv:(?=.{1,253}$)" HOST "|(?=[^:]{1,253}:)" HOST ":" SOME_PORT
+            "^(?:" UNIX "|srv:(?=.{1,253}$)" HOST "|(?!srv:)(?=[^:]{1,253}:)" HOST ":" SOME_PORT
             "|(?:" JSON_PATTERN_IPV4 "|\\[",
             "\\]):" SOME_PORT ")$",
             "\"127.0.0.1:9000\", \"[::1]:9000\", \"unix:/path\", \"@name\", \"host.example:9000\" "
