@@ -226,8 +226,11 @@ class Server:
         to it meanwhile it finds afterwards, all at once."""
         def comes_to(state):
             def is_there():
-                return all(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == state
-                           for pid in process_tree(self.pid))
+                try:
+                    return all(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == state
+                               for pid in process_tree(self.pid))
+                except (FileNotFoundError, ProcessLookupError):
+                    return False  # one of them has just ended, as an old worker does: look again
 
             if not eventually(is_there):
                 raise self.misbehaved(f"never in state {state}")
