@@ -301,11 +301,12 @@ tell(struct weir_request *request, const void *conf_)
     }
     char policy[160], left[160];
     struct weir_str name = conf->zone.len > 0 ? conf->zone : WEIR_STR("default");
+    int name_len = (int)(name.len < WEIR_ZONE_NAME_BYTES ? name.len : WEIR_ZONE_NAME_BYTES);
     int policy_len = snprintf(policy, sizeof(policy), "\"%.*s\";q=%" PRIu64 ";w=%" PRIu64,
-            WEIR_STR_ARG(name), burst_of(conf),
+            name_len, name.ptr, burst_of(conf),
             to_seconds(gcra_reset_ns(&conf->gcra, conf->gcra.burst)));
-    int left_len = snprintf(left, sizeof(left), "\"%.*s\";r=%" PRIu64 ";t=%" PRIu64,
-            WEIR_STR_ARG(name), gcra_remaining(&conf->gcra, state->ahead),
+    int left_len = snprintf(left, sizeof(left), "\"%.*s\";r=%" PRIu64 ";t=%" PRIu64, name_len,
+            name.ptr, gcra_remaining(&conf->gcra, state->ahead),
             to_seconds(gcra_reset_ns(&conf->gcra, state->ahead)));
     int r = weir_reply_add(request, WEIR_STR("RateLimit-Policy"),
             weir_str_make(policy, (size_t)policy_len));
