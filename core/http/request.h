@@ -226,7 +226,8 @@ void request_wake(struct weir_request *request);
  * -ENOSPC where no more can be kept, and -ENOMEM; all are recorded in in.error too. */
 WEIR_MUST_USE int request_body_push(struct weir_request *request, struct weir_str bytes);
 
-/* The same without a copy, where the body is not kept; takes over the slice, also on failure. */
+/* The same without a copy, where the body is not kept; takes over the slice, also on failure.
+ */
 bool request_body_takes_slices(const struct weir_request *request);
 WEIR_MUST_USE int request_body_push_slice(struct weir_request *request, struct slice slice);
 void request_body_end(struct weir_request *request, struct weir_str trailers);
