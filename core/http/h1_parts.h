@@ -39,7 +39,7 @@ struct turn;
     /* name      step              may go to                                           */  \
     X(REFUSING,  h1_step_refusing, MAY(FINISH) | MAY(CLOSED))                              \
     X(OPENING,   h1_step_opening,  MAY(PREFACE) | MAY(IDLE) | MAY(CLOSED))                 \
-    X(PREFACE,   h1_step_preface,  MAY(OPENING) | MAY(IDLE) | MAY(FINISH) | MAY(CLOSED))   \
+    X(PREFACE,   h1_step_preface,  MAY(OPENING) | MAY(IDLE) | MAY(CLOSED))                 \
     X(IDLE,      h1_step_idle,     MAY(HEAD) | MAY(FINISH) | MAY(CLOSED))                  \
     X(HEAD,      h1_step_head,     MAY(EXCHANGE) | MAY(FINISH) | MAY(CLOSED))              \
     X(EXCHANGE,  h1_step_exchange, MAY(IDLE) | MAY(DISCARD) | MAY(FINISH) | MAY(TUNNEL) |  \
@@ -182,13 +182,6 @@ void h1_put_answered(struct h1_conn *conn);
 
 /* The head is read or refused; from here on the request is its handler's. */
 enum step_result h1_begin_exchange(struct h1_conn *conn);
-
-/* Nothing more is read or answered; what has been answered is sent first. */
-enum step_result h1_leave(struct h1_conn *conn, enum h1_close reason);
-
-/* For a state that goes on with the client's next bytes alone: whether there are some; if not,
- * what the step answers. */
-bool h1_has_input(struct turn *turn, enum step_result *result);
 
 /* h1_preface.c: gives back what is left of it. */
 void h1_drop_preface(struct h1_conn *conn);

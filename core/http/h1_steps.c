@@ -6,8 +6,9 @@
 #include "http/h1_parts.h"
 #include "http/upgrade.h"
 
-enum step_result
-h1_leave(struct h1_conn *conn, enum h1_close reason)
+/* Nothing more is read or answered; what has been answered is sent first. */
+static enum step_result
+leave(struct h1_conn *conn, enum h1_close reason)
 {
     if (conn->close_reason == H1_OPEN) {
         conn->close_reason = reason;
@@ -90,7 +91,7 @@ say_unavailable(struct turn *turn, enum h1_close reason)
             WEIR_STR("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"
                      "Content-Length: 0\r\nConnection: close\r\n\r\n"));
     turn->conn->must_linger = true;
-    return h1_leave(turn->conn, reason);
+    return leave(turn->conn, reason);
 }
 
 enum step_result
@@ -141,10 +142,10 @@ h1_step_idle(struct turn *turn)
         break; /* also when stopping: what has arrived is answered (F70) */
     case FILL_NOTHING:
         return conn->is_stopping && conn->requests > 0 && !turn->must_yield
-                ? h1_leave(conn, H1_CLOSE_STOPPED)
+                ? leave(conn, H1_CLOSE_STOPPED)
                 : STEP_WAIT;
     case FILL_END:
-        return h1_leave(conn, H1_CLOSE_CLIENT);
+        return leave(conn, H1_CLOSE_CLIENT);
     case FILL_BROKEN:
         return h1_gone(conn, H1_CLOSE_CLIENT_RESET);
     }
@@ -193,8 +194,10 @@ h1_begin_exchange(struct h1_conn *conn)
     return STEP_AGAIN;
 }
 
-bool
-h1_has_input(struct turn *turn, enum step_result *result)
+/* For a state that goes on with the client's next bytes alone: whether there are some; if not,
+ * what the step answers. */
+static bool
+has_input(struct turn *turn, enum step_result *result)
 {
     struct h1_conn *conn = turn->conn;
     switch (h1_fill(turn)) {
@@ -204,7 +207,7 @@ h1_has_input(struct turn *turn, enum step_result *result)
         *result = STEP_WAIT;
         return false;
     case FILL_END:
-        *result = h1_leave(conn, H1_CLOSE_CLIENT);
+        *result = leave(conn, H1_CLOSE_CLIENT);
         return false;
     case FILL_BROKEN:
         break;
@@ -218,7 +221,7 @@ h1_step_head(struct turn *turn)
 {
     struct h1_conn *conn = turn->conn;
     enum step_result result;
-    if (!h1_has_input(turn, &result)) {
+    if (!has_input(turn, &result)) {
         return result;
     }
     struct weir_request *request = conn->request;
@@ -364,7 +367,7 @@ h1_step_discard(struct turn *turn)
 {
     struct h1_conn *conn = turn->conn;
     enum step_result result;
-    if (!h1_has_input(turn, &result)) {
+    if (!has_input(turn, &result)) {
         return result;
     }
     size_t len = turn->input.len < conn->body_left_bytes ? turn->input.len
