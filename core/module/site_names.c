@@ -123,9 +123,15 @@ site_read_resolve(struct site_builder *builder, const struct config_value *upstr
     }
     size_t count = conf->servers.count;
     struct addr *servers = count == 0 ? NULL : site_array(builder, count, sizeof(*servers));
-    const struct config_value *list = servers == NULL ? NULL
-                                                      : config_find_name(value, "servers");
-    list = list == NULL ? NULL : schema_as_list(&builder->schema, list);
+    const struct config_value *list = value == NULL || value->kind != CONFIG_OBJECT
+            ? NULL
+            : config_find_name(value, "servers");
+    if (list != NULL && list->kind == CONFIG_LIST && list->count == 0) {
+        struct diagnostic *d = config_mistake(builder->schema.diagnostics, DIAGNOSTIC_RANGE,
+                list, "an empty list: nobody could be asked");
+        diagnostic_hint(d, "leave \"servers\" out to ask those of the system");
+    }
+    list = list == NULL || servers == NULL ? NULL : schema_as_list(&builder->schema, list);
     for (uint32_t i = 0; list != NULL && i < list->count && i < count; i++) {
         if (list->items[i]->kind == CONFIG_STRING &&
                 read_server(builder, list->items[i], &servers[out->resolver.server_count])) {
