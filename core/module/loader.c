@@ -84,7 +84,7 @@ const char *
 loader_directory(void)
 {
     const char *directory = secure_getenv("WEIR_MODULE_DIR");
-    return directory != NULL && directory[0] == '/' ? directory : WEIR_MODULEDIR;
+    return directory != NULL && directory[0] != '\0' ? directory : WEIR_MODULEDIR;
 }
 
 static int refuse(struct loader_mistake *mistake, const char *hint, const char *note,

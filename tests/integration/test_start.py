@@ -2,6 +2,7 @@
 """Starting (F1, F2, F5, F6, F23): what is wrong is said before anything is served, with an exit status of
 its own; what is right listens on all of its addresses or on none."""
 
+import json
 import os
 import re
 import shutil
@@ -193,6 +194,15 @@ def test_a_module_directory_without_the_module_is_named(weir, tmp_path):
     running.expect_error("respond")
     assert running.wait_exit() == 78
     assert "nowhere" in running.log
+
+
+def test_a_relative_module_directory_is_from_where_weir_is_started(tmp_path):
+    modules = Path(os.environ.get("WEIR_MODULE_DIR") or f"{os.environ['WEIR_BUILDDIR']}/modules/.libs").resolve()
+    (tmp_path / "site.json").write_text(json.dumps(site()))
+    done = subprocess.run([Path(WEIR).absolute(), "check", "-c", tmp_path / "site.json"], cwd=modules.parent,
+                          env={**os.environ, "WEIR_MODULE_DIR": modules.name}, stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=slow(30))
+    assert (done.returncode, done.stderr) == (0, "") and "no mistakes" in done.stdout
 
 
 # --- addresses (F6)
