@@ -161,11 +161,11 @@ has_room(const struct upstream_group *group)
 }
 
 /* The oldest that need not wait any more is tried again. One that has asked all that are free
- * keeps its place. NULL: there is none. */
+ * keeps its place, and all do while there is a name to wait for. NULL: there is none. */
 static struct exchange *
 serve_one(struct upstream_group *group)
 {
-    struct exchange *exchange = group->queue;
+    struct exchange *exchange = upstream_awaits_names(group) ? NULL : group->queue;
     while (exchange != NULL && upstream_is_all_busy(group, &exchange->tried)) {
         exchange = exchange->next;
     }

@@ -13,6 +13,7 @@
 #include "observe/log.h"
 #include "support/unit.h"
 #include "testkit/manual_clock.h"
+#include "upstream/exchange.h"
 #include "upstream/group.h"
 
 #define QUERIES_MAX 64
@@ -308,6 +309,42 @@ START_TEST(settles_without_an_address)
 }
 END_TEST
 
+static void
+on_news(struct exchange *exchange)
+{
+    ck_assert_int_eq(exchange->state, EXCHANGE_OVER);
+}
+
+/* One of two names is known not to stand for anything, and the other is not known yet. */
+START_TEST(keeps_who_waits_waiting_for_the_last_of_its_names)
+{
+    begin();
+    finish(); /* the settings stay */
+    const struct upstream_target_settings both[] = { target,
+        { .address = WEIR_STR("b.test:80"), .host = "b.test", .port = 80, .weight = 1 } };
+    settings.targets = both;
+    settings.target_count = 2;
+    settings.queue_ns = 100 * NS_PER_S;
+    ck_assert_int_eq(loop_new(&manual.clock, &engine.loop), 0);
+    ck_assert_int_eq(upstreams_new(&engine, NULL, new_scripted, &settings, 1, 1, NULL, &all),
+            0);
+    group = &all->groups[0];
+    loop_turn(engine.loop, false);
+    struct exchange exchange = { .group = group, .on_news = on_news };
+    exchange_begin(&exchange);
+    ck_assert_int_eq(exchange.state, EXCHANGE_QUEUED);
+    say_no("app.test", RESOLVER_IPV4, RESOLVER_NO_NAME);
+    say_no("app.test", RESOLVER_IPV6, RESOLVER_NO_NAME);
+    ck_assert_int_eq(exchange.state, EXCHANGE_QUEUED);
+    say_no("b.test", RESOLVER_IPV4, RESOLVER_NO_NAME);
+    say_no("b.test", RESOLVER_IPV6, RESOLVER_NO_NAME);
+    ck_assert_int_eq(exchange.state, EXCHANGE_OVER);
+    ck_assert_int_eq(exchange.error, WEIR_EXCHANGE_UNRESOLVED);
+    exchange_end(&exchange);
+    finish();
+}
+END_TEST
+
 START_TEST(has_no_more_members_than_a_group_may)
 {
     char first[129], second[200];
@@ -480,6 +517,7 @@ add_tests(TCase *tests)
     tcase_add_test(tests, keeps_its_last_addresses_whatever_goes_wrong);
     tcase_add_test(tests, keeps_those_of_one_kind_when_its_question_fails);
     tcase_add_test(tests, settles_without_an_address);
+    tcase_add_test(tests, keeps_who_waits_waiting_for_the_last_of_its_names);
     tcase_add_test(tests, has_no_more_members_than_a_group_may);
     tcase_add_test(tests, says_port_weight_and_backups);
     tcase_add_test(tests, changes_its_hosts_together);
