@@ -165,6 +165,10 @@ seek(struct exchange *exchange)
             upstream_conn_wake(exchange->conn);
             return;
         }
+        if (!upstream_has_room(target)) { /* the queue got the place of a kept one that ended */
+            upstream_unset_tried(&exchange->tried, target);
+            continue;
+        }
         if (try_target(exchange)) {
             return;
         }
@@ -312,6 +316,7 @@ exchange_pass_over(struct exchange *exchange)
     bool is_whole = exchange->sending == EXCHANGE_SENT && conn->output.unsent == NULL &&
             exchange->is_complete && exchange->answer.keep_alive;
     exchange->conn = NULL;
+    exchange->connect_error = WEIR_EXCHANGE_UNAVAILABLE; /* should the others have gone */
     answer_body_fini(&exchange->body_reader);
     exchange->has_body_reader = exchange->is_passed_over = exchange->is_complete = false;
     if (is_whole) {

@@ -133,4 +133,11 @@ upstream_set_tried(struct upstream_tried *tried, const struct upstream_target *t
     tried->bits[target->slot / 64] |= UINT64_C(1) << (target->slot % 64);
 }
 
+/* It was chosen, and could not be asked after all. */
+static inline void
+upstream_unset_tried(struct upstream_tried *tried, const struct upstream_target *target)
+{
+    tried->bits[target->slot / 64] &= ~(UINT64_C(1) << (target->slot % 64));
+}
+
 #endif
