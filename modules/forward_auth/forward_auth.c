@@ -179,12 +179,15 @@ decide(struct weir_request *request, const void *conf_)
     if (r == 0) {
         return weir_exchange_wait(state->exchange, on_answer);
     }
-    struct weir_str nobody = WEIR_STR("-");
     if (r == -EINVAL) {
-        return fail(request, conf, 502, nobody,
-                WEIR_STR("`path` or `host` makes something that cannot be asked"));
+        /* No fault of the upstream's, which may be well: a client that could bring this about
+         * would choose not to be asked about. */
+        weir_request_log(request, WEIR_LOG_WARN,
+                "upstream %.*s: `path` or `host` makes something that cannot be asked: 502",
+                WEIR_STR_ARG(conf->to));
+        return weir_reply_error(request, 502);
     }
-    return fail(request, conf, 503, nobody, WEIR_STR("cannot be asked"));
+    return fail(request, conf, 503, WEIR_STR("-"), WEIR_STR("cannot be asked"));
 }
 
 /* ---- the configuration ------------------------------------------------------------------- */

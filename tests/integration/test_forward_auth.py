@@ -209,6 +209,18 @@ def test_a_path_that_nobody_can_ask_for_lets_nobody_pass(weir, raw):
     assert auth.requests == app.requests == []
 
 
+@pytest.mark.parametrize("options", [{"path": "{header.x-check}"}, {"host": "{header.x-tenant}"}])
+def test_on_error_lets_nobody_pass_who_makes_the_question_impossible(weir, raw, options):
+    """The upstream is well: whoever leaves a field out must not get around it."""
+    with Upstream(always(answer(status="403 Forbidden"))) as auth, Upstream(always(answer())) as app:
+        running = weir(site(auth.address, app.address, {"on_error": "allow", **options}))
+        client = raw(running)
+        assert client.send(get(fields="X-Check: /a\r\nX-Tenant: a\r\n")).read().status == 403
+        assert client.send(get()).read().status == 502
+        running.wait_for_line("makes something that cannot be asked: 502")
+    assert len(auth.requests) == 1 and app.requests == []
+
+
 def test_a_client_that_leaves_ends_the_question(weir, raw):
     left = threading.Event()
 
