@@ -33,12 +33,14 @@ gcra_init(struct gcra *gcra, struct weir_rate rate, uint64_t burst)
     return 0;
 }
 
-/* Rounded up, so that gcra_time() has moved on by as much when they have passed. */
+/* Rounded up, so that gcra_time() has moved on by as much when they have passed; a large burst
+ * of a slow rate may take longer than can be said. */
 static uint64_t
 to_ns(const struct gcra *gcra, uint64_t units)
 {
     unsigned __int128 scaled = (unsigned __int128)units << 64;
-    return (uint64_t)((scaled + gcra->units_per_ns - 1) / gcra->units_per_ns);
+    unsigned __int128 ns = (scaled + gcra->units_per_ns - 1) / gcra->units_per_ns;
+    return ns > UINT64_MAX ? UINT64_MAX : (uint64_t)ns;
 }
 
 uint64_t

@@ -150,6 +150,11 @@ check_key(const struct rate_conf *conf, struct weir_conf_report *report)
         weir_conf_error(report, "key", "a key has 1 to %u parts", KEY_PARTS_MAX);
     }
     for (size_t i = 0; i < conf->key_parts.count; i++) {
+        if (weir_template_source(key_part(&conf->key_parts, i)).len == 0) {
+            weir_conf_error(report, "key",
+                    "a part of a key that is empty tells nobody apart, and requests without a key "
+                    "are not limited; preset: \"{client.ip}\"");
+        }
         if (key_hides_address(key_part(&conf->key_parts, i))) {
             weir_conf_warning(report, "key",
                     "no `ipv6_prefix` is taken of {client.ip} among other text, so that who has "

@@ -242,6 +242,16 @@ START_TEST(says_what_is_left)
 }
 END_TEST
 
+/* A million requests, one a day: more nanoseconds than there are. */
+START_TEST(says_no_less_than_it_is)
+{
+    struct gcra gcra;
+    ck_assert_int_eq(gcra_init(&gcra, (struct weir_rate){ 1, 24 * HOUR }, GCRA_BURST_MAX), 0);
+    ck_assert_uint_eq(gcra_reset_ns(&gcra, gcra.burst), UINT64_MAX);
+    ck_assert_uint_eq((gcra_wait_ns(&gcra, gcra.burst) + S / 2) / S, 24 * 3600);
+}
+END_TEST
+
 #define ROWS(rows) ((int)(sizeof(rows) / sizeof((rows)[0])))
 
 static void
@@ -258,6 +268,7 @@ add_tests(TCase *tests)
     tcase_add_test(tests, goes_on_when_times_wrap);
     tcase_add_test(tests, forgets_who_was_idle);
     tcase_add_test(tests, says_what_is_left);
+    tcase_add_test(tests, says_no_less_than_it_is);
 }
 
 UNIT_MAIN("modules/rate_limit_gcra", add_tests)

@@ -173,6 +173,9 @@ static const struct mistake {
     { "{\"rate\": \"1/s\", \"key\": [\"a\",\"b\",\"c\",\"d\",\"e\",\"f\",\"g\",\"h\",\"i\"]}",
             "a key has 1 to 8 parts" },
     { "{\"rate\": \"1/s\", \"key\": \"{nobody}\"}", "nobody" },
+    { "{\"rate\": \"1/s\", \"key\": \"\"}", "a part of a key that is empty" },
+    { "{\"rate\": \"1/s\", \"key\": [\"{client.ip}\", \"\"]}",
+            "a part of a key that is empty" },
     { "{\"rate\": \"1/s\", \"zone\": \"two words\"}", "wants a name" },
 };
 
