@@ -61,7 +61,8 @@ site_is_name(struct weir_str text, struct weir_str *host, uint16_t *port)
     }
     const char *colon = text.len == 0 ? NULL : memrchr(text.ptr, ':', text.len);
     uint64_t number;
-    if (colon == NULL) {
+    /* "unix:80" is a socket, of whatever name. */
+    if (colon == NULL || weir_str_starts_with(text, WEIR_STR("unix:"))) {
         return false;
     }
     *host = weir_str_make(text.ptr, (size_t)(colon - text.ptr));

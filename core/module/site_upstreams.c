@@ -4,6 +4,41 @@
 #include "module/site_parts.h"
 #include "module/site_tables.h"
 
+/* An address of a target, as they are all listed. */
+static void
+hint_target(struct diagnostic *d)
+{
+    diagnostic_hint(d,
+            "\"127.0.0.1:9000\", \"[::1]:9000\", \"unix:/path\", \"@name\", "
+            "\"host.example:9000\" or \"srv:_http._tcp.example\"");
+}
+
+static const char *
+why_no_target(struct weir_str text)
+{
+    if (weir_str_starts_with(text, WEIR_STR("srv:"))) {
+        return "behind srv: stands the name of a service, whose SRV records say the ports";
+    }
+    if (text.len > 0 && memmem(text.ptr, text.len, "://", 3) != NULL) {
+        return "a target has neither a scheme nor a path";
+    }
+    if (text.len > 0 && memchr(text.ptr, ':', text.len) == NULL) {
+        return "no port behind it";
+    }
+    return "neither an IP address nor a name, with a port";
+}
+
+/* What site_read_address() would say is of listeners. */
+static void
+bad_target(struct site_builder *builder, const struct config_value *value)
+{
+    struct weir_str text = value->string;
+    struct diagnostic *d = config_mistake(builder->schema.diagnostics, DIAGNOSTIC_ADDRESS,
+            value, "\"%.*s\" is no address", (int)(text.len < 200 ? text.len : 200), text.ptr);
+    diagnostic_note(d, "%s", why_no_target(text));
+    hint_target(d);
+}
+
 static bool
 read_target_address(struct site_builder *builder, const struct config_value *value,
         struct upstream_target_settings *out)
@@ -17,6 +52,12 @@ read_target_address(struct site_builder *builder, const struct config_value *val
     if (site_is_name(value->string, &host, &port)) {
         return site_read_name(builder, host, port, out);
     }
+    bool is_socket = weir_str_starts_with(value->string, WEIR_STR("unix:")) ||
+            weir_str_starts_with(value->string, WEIR_STR("@"));
+    if (!is_socket && addr_parse(value->string, &out->addr, NULL) < 0) {
+        bad_target(builder, value);
+        return false;
+    }
     if (!site_read_address(builder, value, &out->addr)) {
         return false;
     }
@@ -26,9 +67,7 @@ read_target_address(struct site_builder *builder, const struct config_value *val
         struct diagnostic *d = config_mistake(builder->schema.diagnostics, DIAGNOSTIC_ADDRESS,
                 value, "\"%.*s\" can be listened at, but not connected to",
                 WEIR_STR_ARG(value->string));
-        diagnostic_hint(d,
-                "\"127.0.0.1:9000\", \"[::1]:9000\", \"unix:/path\", \"@name\", "
-                "\"host.example:9000\" or \"srv:_http._tcp.example\"");
+        hint_target(d);
     }
     return has_port && has_host;
 }

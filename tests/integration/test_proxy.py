@@ -759,6 +759,23 @@ def test_what_is_not_there_is_refused(weir, upstream, said):
     running.wait_exit()
 
 
+@pytest.mark.parametrize("target, why", [
+    ("app.internal", "no port behind it"), ("127.0.0.1", "no port behind it"),
+    ("http://app:80", "neither a scheme nor a path"), ("a:80000", "neither an IP address nor a name, with a port"),
+    ("srv:_http._tcp.a:80", "whose SRV records say the ports"), ("", "\"host.example:9000\"")])
+def test_what_is_no_target_is_told_what_one_is(weir, target, why):
+    running = weir(site(target), listeners=0, exit_status=78)
+    running.expect_error(re.escape(f"\"{target}\" is no address"))
+    running.wait_for_line(re.escape(why))
+    running.wait_exit()
+
+
+def test_a_socket_with_a_number_for_a_name_is_no_host(weir, raw):
+    running = weir(site("unix:80"))
+    assert raw(running).send(get()).read().status == 502
+    running.wait_for_line(r"upstream app, unix:80: (refused|unreachable): 502")
+
+
 @pytest.mark.parametrize("proxy, said", [
     ({"to": "ap"}, "is not one of \"upstreams\""), ({"buffering": 1}, "true or false"),
     ({"upgrade": ["h2c"]}, "HTTP and TLS are not tunnelled"), ({"path": "v2"}, "begins with a slash")])
