@@ -254,6 +254,30 @@ pass_on(struct weir_request *request, const void *conf_)
 
 /* ---- the configuration ------------------------------------------------------------------- */
 
+/* Whether it has one of those, whatever a request brings: one with variables cannot be told. */
+static bool
+always_has(struct weir_str template_, const char *signs)
+{
+    return strchr(template_.ptr, '{') == NULL && strpbrk(template_.ptr, signs) != NULL;
+}
+
+/* What each request would fail for. */
+static void
+check_target(const struct proxy_conf *conf, struct weir_conf_report *report)
+{
+    struct weir_str path = conf->path == NULL ? WEIR_STR("/")
+                                              : weir_template_source(conf->path);
+    if (path.len == 0 || (path.ptr[0] != '/' && path.ptr[0] != '{')) {
+        weir_conf_error(report, "path", "a path begins with a slash");
+    } else if (always_has(path, "#")) {
+        weir_conf_error(report, "path", "nothing behind # is ever sent to a server");
+    }
+    struct weir_str host = conf->host == NULL ? WEIR_STR("") : weir_template_source(conf->host);
+    if (always_has(host, " /?#@\\")) {
+        weir_conf_error(report, "host", "\"%.*s\" is no host to ask for", WEIR_STR_ARG(host));
+    }
+}
+
 static int
 check(const void *conf_, struct weir_conf_report *report)
 {
@@ -265,12 +289,7 @@ check(const void *conf_, struct weir_conf_report *report)
             weir_conf_error(report, "intercept", "only 4xx and 5xx are errors");
         }
     }
-    if (conf->path != NULL) {
-        struct weir_str path = weir_template_source(conf->path);
-        if (path.len == 0 || (path.ptr[0] != '/' && path.ptr[0] != '{')) {
-            weir_conf_error(report, "path", "a path begins with a slash");
-        }
-    }
+    check_target(conf, report);
     return 0;
 }
 

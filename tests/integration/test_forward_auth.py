@@ -244,6 +244,7 @@ def test_a_client_that_leaves_ends_the_question(weir, raw):
     ({"to": "nobody"}, "is not one of \"upstreams\""), ({"path": "verify"}, "begins with a slash"),
     ({"copy": ["X User"]}, "is no name of a field"), ({"copy": ["Content-Length"]}, "cannot be changed"),
     ({"copy": "Content_Length"}, "cannot be changed"), ({"method": "DELETE"}, "\"DELETE\""),
+    ({"path": "/a#b"}, "nothing behind #"), ({"host": "a b"}, "is no host"), ({"host": "http://a"}, "is no host"),
     ({"on_error": "ignore"}, "\"ignore\""), ({"copies": []}, "unknown key \"copies\"")], ids=str)
 def test_a_wrong_option_is_refused(weir, options, said):
     running = weir(site("127.0.0.1:1", "127.0.0.1:1", options), listeners=0, exit_status=78)

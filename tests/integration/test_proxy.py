@@ -778,7 +778,8 @@ def test_a_socket_with_a_number_for_a_name_is_no_host(weir, raw):
 
 @pytest.mark.parametrize("proxy, said", [
     ({"to": "ap"}, "is not one of \"upstreams\""), ({"buffering": 1}, "true or false"),
-    ({"upgrade": ["h2c"]}, "HTTP and TLS are not tunnelled"), ({"path": "v2"}, "begins with a slash")])
+    ({"upgrade": ["h2c"]}, "HTTP and TLS are not tunnelled"), ({"path": "v2"}, "begins with a slash"),
+    ({"path": "/v2#a"}, "nothing behind #"), ({"host": "a b"}, "is no host"), ({"host": "http://a/"}, "is no host")])
 def test_what_the_handler_cannot_do_is_refused(weir, proxy, said):
     running = weir(site("127.0.0.1:1", proxy=proxy), listeners=0, exit_status=78)
     running.expect_error(said)
