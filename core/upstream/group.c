@@ -2,6 +2,7 @@
 #include "upstream/group.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -42,6 +43,13 @@ make_targets(struct upstream_group *group)
     return 0;
 }
 
+static void
+on_serve_task(struct loop_task *task)
+{
+    upstream_serve_all((struct upstream_group *)((char *)task -
+            offsetof(struct upstream_group, serve_task)));
+}
+
 int
 upstreams_new(struct engine *engine, const struct connector *connector,
         resolver_new_fn *new_resolver, const struct upstream_settings *settings, size_t count,
@@ -64,6 +72,7 @@ upstreams_new(struct engine *engine, const struct connector *connector,
         group->settings = &settings[i];
         group->all = upstreams;
         group->queue_end = &group->queue;
+        group->serve_task.fn = on_serve_task;
         group->connections_max = share(settings[i].connections, loops);
         group->keepalive_max = settings[i].proxy != PROXY_NONE
                 ? 0 /* each is its client's */
@@ -90,6 +99,7 @@ upstreams_free(struct upstreams *upstreams)
     for (size_t i = 0; i < upstreams->count; i++) {
         struct upstream_group *group = &upstreams->groups[i];
         WEIR_ASSERT(group->queue == NULL);
+        loop_undefer(upstreams->engine->loop, &group->serve_task);
         upstream_names_free(group);
         if (group->resolver != NULL) {
             group->resolver->free(group->resolver);
@@ -191,5 +201,13 @@ void
 upstream_serve_all(struct upstream_group *group)
 {
     while (serve_one(group) != NULL) {
+    }
+}
+
+void
+upstream_serve_soon(struct upstream_group *group)
+{
+    if (group->queue != NULL) {
+        loop_defer(group->all->engine->loop, &group->serve_task);
     }
 }

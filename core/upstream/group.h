@@ -56,6 +56,7 @@ struct upstream_group {
     struct upstreams *all;                    /* borrowed */
     struct exchange *queue, **queue_end;      /* oldest first */
     uint64_t queued;
+    struct loop_task serve_task;                        /* upstream_serve_soon() */
     metric_cell *queue_cell;                            /* NULL: none yet */
     uint64_t connections_max, keepalive_max, queue_max; /* this loop's share */
     struct retry_budget retry_budget;
@@ -106,5 +107,8 @@ void upstream_serve_queue(struct upstream_group *group);
 
 /* The set has changed: each in the queue that need not wait is tried again. */
 void upstream_serve_all(struct upstream_group *group);
+
+/* The same at the end of this turn, for whoever may be in the middle of serving. */
+void upstream_serve_soon(struct upstream_group *group);
 
 #endif

@@ -49,6 +49,7 @@ upstream_failed(struct upstream_target *target, const char *why)
     }
     uint64_t out_ms = (target->eject.out_until_ns - at_ns) / NS_PER_MS;
     upstream_count_ejection(target);
+    upstream_serve_soon(target->group); /* whom it kept waiting */
     log_warn("upstream %.*s: %.*s keeps failing, last with \"%s\"; passed over for %llu.%llu s",
             WEIR_STR_ARG(target->group->settings->name), WEIR_STR_ARG(target->settings.address),
             why, (unsigned long long)(out_ms / 1000), (unsigned long long)(out_ms / 100 % 10));

@@ -187,12 +187,37 @@ START_TEST(is_not_fine_without_an_answer)
 }
 END_TEST
 
+/* Who waits for a target that is passed over from now on goes to the next. */
+START_TEST(waits_for_no_target_that_is_out)
+{
+    begin("");
+    targets[1].is_backup = true;
+    start();
+    struct asker busy = { .exchange.is_idempotent = true };
+    struct asker waits = { .exchange.is_idempotent = true };
+    ask(&busy);
+    settle();
+    ask(&waits);
+    ck_assert_int_eq(waits.exchange.state, EXCHANGE_QUEUED);
+    upstream_failed(first, "refused");
+    settle();
+    ck_assert_ptr_eq(waits.exchange.target, second);
+    ck_assert_int_eq(waits.exchange.state, EXCHANGE_RUNNING);
+    leave(&waits);
+    leave(&busy);
+    upstream_answered(first, 200);
+    upstream_failed(first, "refused");
+    finish(); /* with nobody to tell */
+}
+END_TEST
+
 static void
 add_tests(TCase *tests)
 {
     log_init(STDERR_FILENO, LOG_ERROR);
     tcase_add_test(tests, makes_no_more_connections_than_it_may);
     tcase_add_test(tests, is_not_fine_without_an_answer);
+    tcase_add_test(tests, waits_for_no_target_that_is_out);
 }
 
 UNIT_MAIN("upstream/exchange", add_tests)
