@@ -221,7 +221,9 @@ static const struct weir_option upstream[] = {
             "\"hash\" or an object"),
     ANY("sticky", "Name of a cookie that leads back to the same target, or an object"),
     WEIR_DURATION(struct upstream_conf, slow_start_ns, .key = "slow_start", .preset = "0s",
-            .zero = true, .help = "How long a target that came back grows to its weight"),
+            .zero = true,
+            .help = "How long a target that came back grows to its weight; 0 or false: it has it at "
+                    "once"),
     WEIR_COUNT(struct upstream_conf, keepalive, .preset = "64", .zero = true,
             .help = "Idle connections to each target that a worker keeps; 0: none"),
     WEIR_COUNT(struct upstream_conf, connections, .preset = "false",

@@ -171,7 +171,9 @@ read_upstream(struct site_builder *builder, const struct config_member *member,
         .refuses_when_out = conf.all_out != 0,
         .eject = conf.eject,
         .retry = retry_of(&conf.retry),
-        .balance = { .slow_start_ns = conf.slow_start_ns },
+        /* false, which is no limit elsewhere: none, or a target would never be back. */
+        .balance = { .slow_start_ns = conf.slow_start_ns == UINT64_MAX ? 0
+                                                                       : conf.slow_start_ns },
     };
     site_read_resolve(builder, value, &conf.resolve, &out->names);
     site_check_eject(builder, value, &out->eject);

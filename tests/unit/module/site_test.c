@@ -284,6 +284,15 @@ START_TEST(sees_socket_paths_from_the_file)
 }
 END_TEST
 
+/* As with other keys that may be false; not without end. */
+START_TEST(starts_no_target_slowly_where_that_is_false)
+{
+    load("{ \"modules\": [\"respond\"], \"upstreams\": { \"a\": { \"targets\": \"127.0.0.1:1\", "
+         "\"slow_start\": false } }, \"servers\": [{ \"listen\": \":80\", \"routes\": [{}] }] }");
+    ck_assert_uint_eq(site->upstreams[0].balance.slow_start_ns, 0);
+}
+END_TEST
+
 START_TEST(keeps_secrets_to_itself)
 {
     setenv("WEIR_TEST_SECRET", "hush-hush", 1);
@@ -450,6 +459,7 @@ add_tests(TCase *tests)
     tcase_add_test(tests, starts_every_use_from_the_module_s_defaults);
     tcase_add_test(tests, inherits_limits_key_by_key_through_each_listener);
     tcase_add_test(tests, sees_socket_paths_from_the_file);
+    tcase_add_test(tests, starts_no_target_slowly_where_that_is_false);
     tcase_add_test(tests, keeps_secrets_to_itself);
     tcase_add_loop_test(tests, explains_what_a_request_meets, 0,
             (int)(sizeof(questions) / sizeof(questions[0])));
