@@ -332,6 +332,7 @@ receive_answer(struct exchange *exchange, enum weir_exchange_error *error)
         conn->received_ns = loop_now_ns(engine_of(exchange)->loop);
         bool is_surplus = false;
         exchange->fault = feed(exchange, weir_str_make(scratch, (size_t)n), &is_surplus);
+        is_surplus |= n == LOOP_SCRATCH_BYTES; /* may be: no event tells of what is left */
         if (exchange->is_passed_over) {
             exchange->is_complete &= !is_surplus && exchange->fault == ANSWER_GOOD;
             return READ_PASSED_OVER;

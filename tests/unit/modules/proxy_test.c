@@ -7,6 +7,7 @@
 #include <weir/module.h>
 
 #include "base/clock.h"
+#include "event/loop.h"
 #include "http/request.h"
 #include "observe/log.h"
 #include "support/module_rig.h"
@@ -229,6 +230,30 @@ START_TEST(keeps_none_whose_end_came_with_the_answer)
 }
 END_TEST
 
+/* An answer fills what is read at once to its last byte, and more than it said stands behind
+ * it: no event will tell of that. */
+START_TEST(keeps_none_that_may_hold_more_than_was_read)
+{
+    static char answer[LOOP_SCRATCH_BYTES + 100];
+    int head = snprintf(answer, sizeof(answer), OK "Content-Length: 69000\r\nX: %*s\r\n\r\n",
+            (int)(LOOP_SCRATCH_BYTES - 69000 -
+                    strlen(OK "Content-Length: 69000\r\nX: \r\n\r\n")),
+            "y");
+    memset(answer + head, 'x', 69000);
+    ck_assert_uint_eq((size_t)head + 69000, LOOP_SCRATCH_BYTES);
+    strcpy(answer + head + 69000, OK "Content-Length: 4\r\n\r\nevil");
+    upstream_rig_init(&upstream, answer);
+    struct testbed *testbed = module_testbed_new(&settings);
+    testbed_send(testbed, WEIR_STR(GET));
+    ck_assert_uint_gt(testbed_received(testbed).len, 69000);
+    ck_assert_uint_eq(upstream_rig_open(&upstream), 0);
+    testbed_send(testbed, WEIR_STR(GET));
+    ck_assert(!received(testbed, "evil"));
+    ck_assert_uint_eq(upstream.connected, 2);
+    finish(testbed);
+}
+END_TEST
+
 /* A little less than it says, since it counts from when it wrote. */
 START_TEST(believes_how_long_an_upstream_waits)
 {
@@ -443,6 +468,7 @@ add_tests(TCase *tests)
     tcase_add_test(tests, sends_a_body_in_chunks_as_it_comes);
     tcase_add_test(tests, keeps_a_connection_for_the_next);
     tcase_add_test(tests, keeps_none_whose_end_came_with_the_answer);
+    tcase_add_test(tests, keeps_none_that_may_hold_more_than_was_read);
     tcase_add_test(tests, believes_how_long_an_upstream_waits);
     tcase_add_loop_test(tests, replaces_a_stale_connection_where_that_is_safe, 0,
             MODULE_ROWS(stale_rows));
