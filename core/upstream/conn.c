@@ -179,6 +179,17 @@ check_kept(struct upstream_conn *conn)
     return false;
 }
 
+/* It was taken in this turn, before it was known that the peer says something: whatever that
+ * is, it is no answer to what has not left. A bare event may be about what was read before. */
+static bool
+has_spoken_unasked(struct upstream_conn *conn, unsigned events)
+{
+    char byte;
+    return conn->was_kept && (events & (STREAM_READABLE | STREAM_ENDED | STREAM_BROKEN)) &&
+            exchange_has_sent_nothing(conn->exchange) &&
+            stream_read(conn->stream, &byte, 1) != -EAGAIN;
+}
+
 static enum weir_exchange_error
 error_of(int error)
 {
@@ -222,6 +233,10 @@ on_event(void *owner, unsigned events)
         conn->is_connected = true;
         conn->sent_ns = conn->received_ns = now_ns(conn);
         exchange_connected(conn->exchange);
+    }
+    if (has_spoken_unasked(conn, events)) {
+        exchange_conn_failed(conn->exchange, WEIR_EXCHANGE_CLOSED);
+        return;
     }
     conn->has_ended |= (events & (STREAM_ENDED | STREAM_BROKEN)) != 0;
     if (events & (STREAM_READABLE | STREAM_ENDED | STREAM_BROKEN)) {

@@ -254,6 +254,28 @@ START_TEST(keeps_none_that_may_hold_more_than_was_read)
 }
 END_TEST
 
+/* What a kept connection says in the turn in which it is taken, before anything was sent, is no
+ * answer. */
+START_TEST(takes_nothing_for_an_answer_that_came_before_the_question)
+{
+    static const char *const requests[] = { GET,
+        "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi" };
+    upstream_rig_init(&upstream, HELLO);
+    struct testbed *testbed = module_testbed_new(&settings);
+    testbed_send(testbed, WEIR_STR(GET));
+    ck_assert_uint_eq(upstream_rig_open(&upstream), 1);
+    testbed_feed(testbed, weir_str_from(requests[_i]));
+    memory_stream_send(&upstream.conns[0].memory,
+            WEIR_STR("HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"));
+    memory_stream_end(&upstream.conns[0].memory);
+    testbed_settle(testbed);
+    ck_assert(!received(testbed, "408"));
+    ck_assert_uint_eq(testbed_ended(testbed, REQUEST_END_COMPLETE), 2);
+    ck_assert_uint_eq(upstream.answered, 2);
+    finish(testbed);
+}
+END_TEST
+
 /* A little less than it says, since it counts from when it wrote. */
 START_TEST(believes_how_long_an_upstream_waits)
 {
@@ -469,6 +491,7 @@ add_tests(TCase *tests)
     tcase_add_test(tests, keeps_a_connection_for_the_next);
     tcase_add_test(tests, keeps_none_whose_end_came_with_the_answer);
     tcase_add_test(tests, keeps_none_that_may_hold_more_than_was_read);
+    tcase_add_loop_test(tests, takes_nothing_for_an_answer_that_came_before_the_question, 0, 2);
     tcase_add_test(tests, believes_how_long_an_upstream_waits);
     tcase_add_loop_test(tests, replaces_a_stale_connection_where_that_is_safe, 0,
             MODULE_ROWS(stale_rows));
