@@ -16,7 +16,8 @@ tell_local(const struct weir_request *request, struct addr_ip *out)
     return local.family != 0;
 }
 
-static const struct request_transport telling = { .local = tell_local }, silent = { NULL };
+static const struct request_transport telling = { .local = tell_local },
+                                      silent = { .local = NULL };
 
 static const struct {
     const char *why;
