@@ -101,13 +101,13 @@ def test_the_harness_measures_the_floor_weir_and_their_peers(tmp_path):
     figures = tmp_path / "figures.json"
     done = subprocess.run(
         [sys.executable, COMPARE, "--rounds", "1", "--seconds", "1",
-         "--workloads", "304,logged,proxy-post", "--floor", FLOOR, "--nginx", nginx, "--haproxy", haproxy,
+         "--workloads", "404,logged,proxy-post", "--floor", FLOOR, "--nginx", nginx, "--haproxy", haproxy,
          "--json", figures, "--markdown"],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=weir_process.slow(120))
     assert done.returncode == 0, done.stderr
     assert "| 1 KiB file, log, header, metrics |" in done.stdout
     assert "| 64 KiB sent, 1 KiB back |" in done.stdout
     rows = json.loads(figures.read_text())["rows"]
-    assert [row["workload"] for row in rows] == ["304", "logged", "proxy-post"]
+    assert [row["workload"] for row in rows] == ["404", "logged", "proxy-post"]
     for row in rows:
         assert row["weir"] > 0 and row["nginx"] > 0 and row["haproxy" if row["proxied"] else "floor"] > 0
